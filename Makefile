@@ -5,7 +5,12 @@ VARIANT ?= release
 VERSION := 0.1.0
 SOMAJOR := 0
 prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+libdir ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+mandir ?= $(prefix)/share/man
 B := build/$(VARIANT)
+CXX ?= c++
 
 ifeq ($(V),1)
 Q :=
@@ -19,6 +24,17 @@ endif
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
+
+# Goals that test or show something first install what they need: the included file is remade when it is
+# missing or older than the script, and make then starts over with the compiler in place. A plain `make`
+# installs nothing.
+ifneq ($(filter check check-% lint-% demo bench fuzz distcheck,$(MAKECMDGOALS)),)
+include $(B)/setup.mk
+endif
+$(B)/setup.mk: tools/dev/bootstrap
+	@mkdir -p $(@D)
+	$(Q)tools/dev/bootstrap
+	@touch $@
 
 # ---------------------------------------------------------------- layers and sources
 # One list per layer, sorted. A layer may include only from layers to its left; the table is
@@ -43,7 +59,7 @@ SRC_grpc    :=
 SRC_rpc     :=
 SRC_replica :=
 
-ARCH ?= $(shell $(CC) -dumpmachine | sed 's/-.*//')
+ARCH ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//')
 ASM_ctx := $(sort $(wildcard asm/$(ARCH)/*.S))
 
 # Protocol definitions: compiled into $(B)/gen and linked with the layer that owns them.
@@ -151,12 +167,15 @@ $(call obj,$(addprefix src/replica/,$(SRC_replica)) $(addprefix test/replica/,$(
 # ---------------------------------------------------------------- libraries
 $(B)/libthrum.a: $(THRUM_OBJ)
 	$(say) AR $@
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcsD $@ $^
 
 $(B)/libthrum.so.$(VERSION): $(THRUM_OBJ) src/libthrum.map
 	$(say) LD $@
 	$(Q)$(CC) -shared $(LDFLAGS_ALL) $(LDFLAGS) -Wl,-soname,libthrum.so.$(SOMAJOR) \
 		-Wl,--version-script=src/libthrum.map -Wl,-z,defs -o $@ $(THRUM_OBJ) $(call pkg_libs,$(PKG_thrum))
+
+$(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
+	$(Q)ln -sf $(<F) $@
 
 # ---------------------------------------------------------------- tests: one binary per layer
 define TEST_rules
@@ -176,7 +195,8 @@ $(foreach l,$(TESTED_LAYERS),$(eval $(call TEST_rules,$(l))))
 
 # T=layer[s] picks suites: make check-unit T="sched chan"
 T ?= $(TESTED_LAYERS)
-check-unit: $(foreach l,$(T),$(B)/test/$(l)/run)
+TEST_FILES := $(foreach l,$(T),$(B)/test/$(l)/run)
+check-unit: $(TEST_FILES) ## test/<layer>; T picks layers
 	$(Q)tools/dev/run-tests $(VARIANT) $^
 
 # ---------------------------------------------------------------- programs
@@ -187,11 +207,131 @@ $(B)/$(1): $(call obj,$(PRG_$(1))) $(foreach l,$(UPPER_LAYERS),$(call layer_obj,
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_rules,$(p))))
 
-all: $(B)/libthrum.a $(foreach p,$(PROGRAMS),$(B)/$(p))
+# One-file programs that need no list: every test/examples/*.c, test/bench/*.c and test/fuzz/fuzz_*.c.
+# Examples see the public headers alone; the others are linked with everything.
+EXAMPLES := $(patsubst test/examples/%.c,%,$(sort $(wildcard test/examples/*.c)))
+BENCHES  := $(patsubst test/bench/%.c,%,$(sort $(wildcard test/bench/*.c)))
+FUZZERS  := $(patsubst test/fuzz/%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 
-clean:
-	$(Q)rm -rf build
+$(B)/examples/%: test/examples/%.c $(B)/libthrum.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) -Iinclude $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) \
+		-MMD -MP -MF $@.d -o $@ $^ $(call pkg_libs,$(PKG_thrum))
+
+$(addprefix $(B)/bench/,$(BENCHES)) $(addprefix $(B)/fuzz/,$(FUZZERS)): \
+		$(B)/%: $(B)/test/%.o $(foreach l,$(UPPER_LAYERS),$(call layer_obj,$(l))) $(B)/libthrum.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_programs))
+
+PROGRAM_FILES := $(addprefix $(B)/,$(PROGRAMS))
+LIBRARY_FILES := $(B)/libthrum.a $(B)/libthrum.so $(B)/libthrum.so.$(SOMAJOR)
+
+all: $(LIBRARY_FILES) $(PROGRAM_FILES) ## the library and the programs (default)
+
+# ---------------------------------------------------------------- checks
+# ONLY="name …" picks scenarios, examples, benchmarks or fuzzers.
+# Builds run in parallel, the steps one after another. JOBS is empty where the caller said -j.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+STEPS := check-unit check-e2e check-layers check-headers check-symbols check-examples check-install lint-man lint-sh
+run_steps = set -e; for step in $(1); do $(MAKE) --no-print-directory $(2) $$step; done
+variant_dir = $(patsubst %/,%,$(dir $(B)))/$(1)
+
+check: ## install what is missing, build, and run every check of this variant
+	$(Q)$(MAKE) --no-print-directory $(JOBS) build-tests
+	$(Q)$(call run_steps,$(STEPS))
+
+check-asan check-tsan: check-%: ## unit and end-to-end tests under ASan+UBSan, or under TSan
+	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=$* B=$(call variant_dir,$*) build-tests
+	$(Q)$(call run_steps,check-unit check-e2e,VARIANT=$* B=$(call variant_dir,$*))
+
+build-tests: all $(TEST_FILES)
+
+check-e2e: all ## test/e2e against the programs
+	$(Q)test/e2e/run --self-test
+	$(Q)test/e2e/run $(B) $(VARIANT) $(ONLY)
+
+check-layers: all ## the folders' order, held against what the compiler saw
+	$(Q)tools/dev/check-layers --self-test
+	$(Q)tools/dev/check-layers $(B) "$(THRUM_LAYERS)" "$(UPPER_LAYERS)"
+
+check-headers: $(PROTO_H) ## every header compiles alone, the public ones also as C++
+	$(Q)CC="$(CC)" CXX="$(CXX)" tools/dev/check-headers $(CPPFLAGS_ALL)
+
+check-symbols: $(B)/libthrum.so ## exported = declared = documented
+	$(Q)tools/dev/check-symbols --self-test
+	$(Q)tools/dev/check-symbols $<
+
+check-examples: $(addprefix $(B)/examples/,$(EXAMPLES)) ## test/examples against their golden output
+	$(Q)tools/dev/run-examples $(B)/examples $(or $(ONLY),$(EXAMPLES))
+
+check-install: all ## install, build against it, run, uninstall
+	$(Q)CC="$(CC)" CXX="$(CXX)" test/install/run $(VERSION) $(MAKE) --no-print-directory VARIANT=$(VARIANT) B=$(B)
+
+lint-man: $(PROGRAM_FILES) ## manuals: mandoc, cross references, examples, options
+	$(Q)tools/dev/lint-man $(PROGRAM_FILES)
+
+lint-sh: ## shellcheck on every script
+	$(Q)tools/dev/lint-sh
+
+bench: $(addprefix $(B)/bench/,$(BENCHES)) all ## test/bench, one after another
+	$(Q)tools/dev/run-benches $(B) $(or $(ONLY),$(BENCHES) $(notdir $(sort $(wildcard test/bench/*.sh))))
+
+fuzz: $(addprefix $(B)/fuzz/,$(FUZZERS)) ## replay each fuzzer's corpus and mutate it (VARIANT=asan is best)
+	$(Q)tools/dev/run-fuzzers $(VARIANT) $(B)/fuzz $(or $(ONLY),$(FUZZERS))
+
+demo: all ## the main job on a real tree; DIR=… picks it
+	$(Q)tools/dev/demo $(B) $(DIR)
+
+# ---------------------------------------------------------------- install
+MANUALS := $(sort $(wildcard man/*.[1-8]))
+HEADERS := $(sort $(wildcard include/thrum.h include/thrum/*.h))
+dest = $(DESTDIR)$(1)
+
+install: all ## under $(DESTDIR)$(prefix)
+	$(Q)install -d $(call dest,$(bindir)) $(call dest,$(libdir))/pkgconfig $(call dest,$(includedir))/thrum
+	$(Q)$(if $(PROGRAM_FILES),install -m 755 $(PROGRAM_FILES) $(call dest,$(bindir)))
+	$(Q)install -m 644 $(B)/libthrum.a $(call dest,$(libdir))
+	$(Q)install -m 755 $(B)/libthrum.so.$(VERSION) $(call dest,$(libdir))
+	$(Q)ln -sf libthrum.so.$(VERSION) $(call dest,$(libdir))/libthrum.so.$(SOMAJOR)
+	$(Q)ln -sf libthrum.so.$(SOMAJOR) $(call dest,$(libdir))/libthrum.so
+	$(Q)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' \
+		-e 's|@VERSION@|$(VERSION)|' libthrum.pc.in > $(call dest,$(libdir))/pkgconfig/libthrum.pc
+	$(Q)set -e; for h in $(HEADERS:include/%=%); do \
+		install -m 644 include/$$h $(call dest,$(includedir))/$$h; done
+	$(Q)set -e; for m in $(MANUALS); do \
+		install -D -m 644 $$m $(call dest,$(mandir))/man$${m##*.}/$${m##*/}; done
+
+uninstall: ## what install put there
+	$(Q)rm -f $(addprefix $(call dest,$(bindir))/,$(PROGRAMS)) $(addprefix $(call dest,$(libdir))/,libthrum.a \
+		libthrum.so libthrum.so.$(SOMAJOR) libthrum.so.$(VERSION) pkgconfig/libthrum.pc) \
+		$(addprefix $(call dest,$(includedir))/,$(HEADERS:include/%=%)) \
+		$(foreach m,$(MANUALS),$(call dest,$(mandir))/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+	$(Q)rmdir $(call dest,$(includedir))/thrum 2>/dev/null || true
+
+# ---------------------------------------------------------------- release and tools
+DIST := thrum-$(VERSION)
+dist: ## a source archive of the last commit
+	$(Q)mkdir -p $(B)
+	$(Q)git archive --format=tar --prefix=$(DIST)/ HEAD | gzip -9n > $(B)/$(DIST).tar.gz
+	@echo $(B)/$(DIST).tar.gz
+
+distcheck: dist ## unpack the archive, build, test and install it, and find its sources untouched
+	$(Q)MAKE="$(MAKE) --no-print-directory $(JOBS)" tools/dev/distcheck $(B)/$(DIST).tar.gz
+
+compdb: ## compile_commands.json for editors
+	$(Q)$(MAKE) --no-print-directory -nB V=1 B=$(B) build-tests 2>/dev/null | tools/dev/compdb > compile_commands.json
+
+clean: ## remove what was built
+	$(Q)rm -rf $(if $(filter build/%,$(B)),build,$(B))
+
+help: ## this list
+	@echo 'make [VARIANT=release|asan|tsan] [T="layer …"] [ONLY="name …"] [V=1] TARGET'
+	@sed -n 's/^\([a-z][a-z0-9 -]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS="$$(printf '\t')" read -r t h; do printf '  %-22s %s\n' "$$t" "$$h"; done
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-unit clean
+.PHONY: all bench check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
+	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh uninstall
