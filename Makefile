@@ -57,7 +57,7 @@ SRC_delta   :=
 SRC_noise   :=
 SRC_grpc    :=
 SRC_rpc     :=
-SRC_replica :=
+SRC_replica := ticket.c
 
 ARCH ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//')
 ASM_ctx := $(sort $(wildcard asm/$(ARCH)/*.S))
@@ -80,7 +80,7 @@ TEST_delta   :=
 TEST_noise   :=
 TEST_grpc    :=
 TEST_rpc     :=
-TEST_replica :=
+TEST_replica := test_ticket.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
