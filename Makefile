@@ -53,7 +53,7 @@ SRC_sync    :=
 SRC_chan    :=
 SRC_future  :=
 SRC_io      :=
-SRC_delta   :=
+SRC_delta   := diff.c emit.c format.c index.c job.c load.c md4.c patch.c sign.c weak.c
 SRC_noise   := noise.c
 SRC_grpc    :=
 SRC_rpc     :=
@@ -96,8 +96,8 @@ PKG_rpc       := libnghttp2 zlib libsodium libprotobuf-c libuv
 PKG_replica   := $(PKG_rpc) sqlite3 libzstd
 
 # Programs: every .c in tools/<program>; linked with everything.
-PROGRAMS :=
-PRG_rdelta   :=
+PROGRAMS := rdelta
+PRG_rdelta   := tools/rdelta/commands.c tools/rdelta/file.c tools/rdelta/main.c
 PRG_replica  :=
 PRG_replicad :=
 PKG_programs := $(PKG_replica) inih jansson
