@@ -282,7 +282,7 @@ fuzz: $(addprefix $(B)/fuzz/,$(FUZZERS)) ## replay each fuzzer's corpus and muta
 	$(Q)tools/dev/run-fuzzers $(VARIANT) $(B)/fuzz $(or $(ONLY),$(FUZZERS))
 
 demo: all ## the main job on a real tree; DIR=… picks it
-	$(Q)tools/dev/demo $(B) $(DIR)
+	$(Q)B='$(B)' $(if $(DIR),DIR='$(DIR)') tools/dev/demo
 
 # ---------------------------------------------------------------- install
 MANUALS := $(sort $(wildcard man/*.[1-8]))
