@@ -3,18 +3,20 @@
 #define REPLICA_SCAN_H
 
 /*
- * Brings the index in line with the disk: what was created, modified or deleted here becomes local events.
+ * Brings the index in line with the disk: what was created, modified or deleted here becomes local
+ * events.
  *
- * Protocol for one name, so that neither a write during the scan nor a pull that puts files in place is misread:
- *   1 (lock)     fetch the directory's rows
- *   2 (no lock)  stat each name; a row of equal identity is unchanged
- *   3 (no lock)  hash what differs; stat again: changed meanwhile means dirty, look again later
- *   4 (lock)     stat once more and fetch the row again: only if the disk still is what was hashed and the row is not that yet,
- *                record the event; a deletion only if the name is still absent
- * A pull holds the lock from its last check of a target until the row is committed, so step 4 sees both or neither.
+ * Protocol for one name, so that neither a write during the scan nor a pull that puts files in
+ * place is misread: 1 (lock)     fetch the directory's rows 2 (no lock)  stat each name; a row of
+ * equal identity is unchanged 3 (no lock)  hash what differs; stat again: changed meanwhile means
+ * dirty, look again later 4 (lock)     stat once more and fetch the row again: only if the disk
+ * still is what was hashed and the row is not that yet, record the event; a deletion only if the
+ * name is still absent A pull holds the lock from its last check of a target until the row is
+ * committed, so step 4 sees both or neither.
  *
- * Nothing is believed absent unless its directory was read to the end without an error, and never while the share is missing.
- * What cannot be read keeps its row as it was and is listed in the index's errors until it can.
+ * Nothing is believed absent unless its directory was read to the end without an error, and never
+ * while the share is missing. What cannot be read keeps its row as it was and is listed in the
+ * index's errors until it can.
  */
 
 #include <stdbool.h>
@@ -36,12 +38,12 @@ enum replica_change {
 /* Counted up by every scan; atomic, so they can be shown while one runs. */
 struct replica_scan_stats {
 	uint64_t directories; /* read */
-	uint64_t names;	      /* looked at */
+	uint64_t names;       /* looked at */
 	uint64_t hashed_files;
 	uint64_t hashed_bytes;
 	uint64_t created, modified, metadata, deleted; /* events recorded */
-	uint64_t errors;			       /* names that could not be read */
-	uint64_t dirty;				       /* names that changed while being looked at */
+	uint64_t errors;                               /* names that could not be read */
+	uint64_t dirty; /* names that changed while being looked at */
 };
 
 struct replica_scan {
@@ -55,17 +57,18 @@ struct replica_scan {
 	void (*enter_dir)(void *arg, const char *path, int dirfd);
 	/* A name that kept changing: scan it again a little later. */
 	void (*dirty)(void *arg, const char *path);
-	/* An event was recorded and committed. Called without the lock. directory: the path is one. */
+	/* An event was recorded and committed. Called without the lock. directory: the path is one.
+	 */
 	void (*change)(void *arg, const char *path, enum replica_change what, bool directory);
 
 	struct replica_scan_stats stats;
 };
 
 /*
- * Scans the whole share; the path and everything below it; the one name (of a directory: only that it is there and its mode, unless
- * the index does not know it, then everything below it too).
- * Returns 0 (also if single names had errors), -ENXIO (the share is missing; nothing was changed), -ECANCELED,
- * -ENOMEM, or the index's error (-ENOSPC, -EIO, …): what was committed before stands.
+ * Scans the whole share; the path and everything below it; the one name (of a directory: only that
+ * it is there and its mode, unless the index does not know it, then everything below it too).
+ * Returns 0 (also if single names had errors), -ENXIO (the share is missing; nothing was changed),
+ * -ECANCELED, -ENOMEM, or the index's error (-ENOSPC, -EIO, …): what was committed before stands.
  * One scan at a time per share (the caller's lock or thread). Context: green thread. Suspends: may.
  */
 THRUM_NODISCARD int replica_scan_all(struct replica_scan *scan);

@@ -7,14 +7,16 @@
  *
  *   puller                                     source
  *   open(with_signature)  ────────────────►    finds the file its index promises
- *   signature chunks, then end ───────────►    loads them (bounded by the basis size it is told in the signature itself)
- *   patch, write, hash  ◄──────── chunks, end  delta; without a signature: the plain bytes
+ *   signature chunks, then end ───────────►    loads them (bounded by the basis size it is told in
+ * the signature itself) patch, write, hash  ◄──────── chunks, end  delta; without a signature: the
+ * plain bytes
  *
- * A chunk is at most 256 KiB, one zstd frame if that is smaller. The puller believes nothing: it bounds memory and
- * output by the size it expects and checks the BLAKE2b-256 of the whole. If that is wrong after a delta (a weak or strong sum
- * met twice), it asks once more, for the plain bytes.
+ * A chunk is at most 256 KiB, one zstd frame if that is smaller. The puller believes nothing: it
+ * bounds memory and output by the size it expects and checks the BLAKE2b-256 of the whole. If that
+ * is wrong after a delta (a weak or strong sum met twice), it asks once more, for the plain bytes.
  *
- * The channel is two function tables, so that the same code runs over gRPC and over a buffer in a test.
+ * The channel is two function tables, so that the same code runs over gRPC and over a buffer in a
+ * test.
  */
 
 #include <stdbool.h>
@@ -25,12 +27,12 @@
 #include <thrum/error.h>
 
 #include "base/buf.h"
+#include "replica/decide.h"
 #include "replica/root.h"
 
 enum {
-	REPLICA_HASH_SIZE = 32,
 	REPLICA_CHUNK_MAX = 256 * 1024, /* bytes of data in a chunk, before and after compression */
-	REPLICA_DELTA_MIN = 8 * 1024,	/* smaller bases and files go whole */
+	REPLICA_DELTA_MIN = 8 * 1024,   /* smaller bases and files go whole */
 };
 
 /* A chunk on its way; data is borrowed by send, and borrowed until the next call from recv. */
@@ -46,7 +48,8 @@ struct replica_chunk {
  */
 struct replica_chunk_io {
 	void *ctx;
-	/* Puller only: starts a call; called a second time for the plain bytes, after the first call's end was read. */
+	/* Puller only: starts a call; called a second time for the plain bytes, after the first
+	 * call's end was read. */
 	int (*open)(void *ctx, bool with_signature);
 	int (*send)(void *ctx, const struct replica_chunk *chunk);
 	/* Puller only: nothing more will be sent in this call. */
@@ -56,21 +59,22 @@ struct replica_chunk_io {
 };
 
 struct replica_transfer_stats {
-	uint64_t sent;	   /* bytes of chunks, as sent (after compression) */
-	uint64_t received; /* likewise */
-	uint64_t literal;  /* bytes of the new file that travelled (before compression) */
-	uint64_t copied;   /* bytes of the new file taken from the basis */
+	uint64_t sent;      /* bytes of chunks, as sent (after compression) */
+	uint64_t received;  /* likewise */
+	uint64_t literal;   /* bytes of the new file that travelled (before compression) */
+	uint64_t copied;    /* bytes of the new file taken from the basis */
 	uint64_t refetched; /* 1 if the delta's result was wrong and the whole file was fetched */
 };
 
 /*
  * Fetches a file's content into a new staged file.
- * basis: NULL or the path of a file in the tree to start from (any content will do; it may be missing or change).
- * size, hash: of the version wanted. progress: NULL, or called with the bytes of the new file written since the last call.
- * staged: gives the staged file, still open for replica_staged_finish. stats: added to, not reset.
- * Errors: THRUM_EFORMAT (the source sent rubbish or other content), -ENOSPC, -EDQUOT, -EFBIG …, or the io's. No staged
- * file remains then. THRUM_ECHANGED from the io says that the source's file changed meanwhile.
- * Context: green thread. Suspends: may (yields between chunks).
+ * basis: NULL or the path of a file in the tree to start from (any content will do; it may be
+ * missing or change). size, hash: of the version wanted. progress: NULL, or called with the bytes
+ * of the new file written since the last call. staged: gives the staged file, still open for
+ * replica_staged_finish. stats: added to, not reset. Errors: THRUM_EFORMAT (the source sent rubbish
+ * or other content), -ENOSPC, -EDQUOT, -EFBIG …, or the io's. No staged file remains then.
+ * THRUM_ECHANGED from the io says that the source's file changed meanwhile. Context: green thread.
+ * Suspends: may (yields between chunks).
  */
 struct replica_fetch {
 	const char *basis;
@@ -84,18 +88,19 @@ THRUM_NODISCARD int replica_fetch_file(struct replica_root *root, const struct r
 	struct replica_transfer_stats *stats);
 
 /*
- * Serves a file's content: reads the signature if one is announced, sends the chunks. The caller ends the call with
- * the result.
- * expect: the identity in the index row whose hash the puller asked for; a file that is another one, or changes while
- * it is read, gives THRUM_ECHANGED. with_signature: what the puller announced.
- * Errors besides: THRUM_EFORMAT (a bad or oversized signature), -ENOENT, -EACCES, -EIO, or the io's.
- * Context: green thread. Suspends: may (yields between chunks).
+ * Serves a file's content: reads the signature if one is announced, sends the chunks. The caller
+ * ends the call with the result. expect: the identity in the index row whose hash the puller asked
+ * for; a file that is another one, or changes while it is read, gives THRUM_ECHANGED.
+ * with_signature: what the puller announced. Errors besides: THRUM_EFORMAT (a bad or oversized
+ * signature), -ENOENT, -EACCES, -EIO, or the io's. Context: green thread. Suspends: may (yields
+ * between chunks).
  */
 THRUM_NODISCARD int replica_serve_file(struct replica_root *root, const char *path,
 	const struct replica_stat *expect, bool with_signature, const struct replica_chunk_io *io,
 	struct replica_transfer_stats *stats);
 
-/* ---- a staged file written piece by piece and checked: what fetch uses, and who has the bytes already may too */
+/* ---- a staged file written piece by piece and checked: what fetch uses, and who has the bytes
+ * already may too */
 
 struct replica_sink {
 	struct replica_root *root;
@@ -112,7 +117,8 @@ THRUM_NODISCARD int replica_sink_open(
 /* Appends. THRUM_EFORMAT: more than size bytes; -ENOSPC … */
 THRUM_NODISCARD int replica_sink_write(struct replica_sink *sink, const void *data, size_t len);
 
-/* Ends: size and hash are right, and staged is given; or THRUM_EFORMAT and nothing remains. Takes the sink either way. */
+/* Ends: size and hash are right, and staged is given; or THRUM_EFORMAT and nothing remains. Takes
+ * the sink either way. */
 THRUM_NODISCARD int replica_sink_close(struct replica_sink *sink, struct replica_staged *staged);
 
 /* Ends it otherwise; nothing remains. */
