@@ -76,7 +76,7 @@ enum replica_policy {
 	X(IGNORED, IGNORE, 0, "ignored on one side")
 
 enum replica_verdict {
-#define REPLICA_VERDICT_ENUM(name, action, complete, reason) REPLICA_##name,
+#define REPLICA_VERDICT_ENUM(name, action, complete, reason) REPLICA_VERDICT_##name,
 	REPLICA_VERDICTS(REPLICA_VERDICT_ENUM)
 #undef REPLICA_VERDICT_ENUM
 	REPLICA_VERDICT_COUNT
@@ -94,7 +94,7 @@ enum replica_action {
 
 /*
  * Decides one leaf. `dirmark`: the leaf is ".", whose conflicts are settled here: the greater mode wins,
- * and a directory survives a concurrent deletion. Never returns REPLICA_CONFLICT_TYPE (see tree.h).
+ * and a directory survives a concurrent deletion. Never returns REPLICA_VERDICT_CONFLICT_TYPE (see tree.h).
  */
 enum replica_verdict replica_decide(const struct replica_side *theirs, const struct replica_side *mine,
 	bool dirmark, enum replica_policy policy);

@@ -172,12 +172,15 @@ int replica_index_entry_delete(struct replica_index *index, int64_t id);
 int replica_index_entry_list(struct replica_index *index, int64_t parent,
 	int (*fn)(void *arg, const struct replica_entry *entry), void *arg);
 
+/* The highest time of another replica's counter known here, in any share: to tell it. */
+int replica_index_known(struct replica_index *index, const struct replica_id *id, uint64_t *time);
+
 /* ---- conflicts ---- */
 
 struct replica_conflict {
 	int64_t share;
 	const char *path;	      /* of the leaf; ends in "/." for a directory's own marker */
-	enum replica_verdict verdict; /* one of REPLICA_CONFLICT_… */
+	enum replica_verdict verdict; /* one of REPLICA_VERDICT_CONFLICT_… */
 	int64_t peer;		      /* row id of the source; 0: none (tests) */
 	struct replica_version theirs;	      /* their leaf; absent for deleted */
 	struct replica_vt m, s, c;	      /* theirs; s is effective */

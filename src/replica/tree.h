@@ -119,9 +119,6 @@ int replica_listing_absent(const struct replica_listing *parent, struct replica_
  */
 int replica_tree_restored(struct replica_tree *tree, const struct replica_vt *known);
 
-/* The highest time of another replica's counter known here, in any share: to tell it. */
-int replica_index_known(struct replica_index *index, const struct replica_id *id, uint64_t *time);
-
 /* ---- a pull's visit to one directory ----
  *
  *   list at the source ─► visit_open: pruned?  ─ yes ─► visit_close
