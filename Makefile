@@ -45,17 +45,17 @@ UPPER_LAYERS := delta noise grpc rpc replica
 LAYERS := $(THRUM_LAYERS) $(UPPER_LAYERS)
 
 SRC_base    := buf.c check.c clock.c error.c lock.c log.c
-SRC_ctx     :=
-SRC_time    :=
-SRC_sched   :=
-SRC_reactor :=
+SRC_ctx     := ctx.c sanitizer.c stack.c
+SRC_time    := timer.c
+SRC_sched   := blocking.c cpus.c deque.c dispatch.c machine.c queue.c runtime.c thread.c wait.c
+SRC_reactor := pollable.c reactor.c
 SRC_sync    :=
 SRC_chan    :=
 SRC_future  :=
 SRC_io      :=
 SRC_delta   := diff.c emit.c format.c index.c job.c load.c md4.c patch.c sign.c weak.c
 SRC_noise   := noise.c
-SRC_grpc    :=
+SRC_grpc    := call.c conn.c headers.c open.c status.c wire.c
 SRC_rpc     :=
 SRC_replica := ticket.c
 
@@ -70,15 +70,15 @@ PROTO_replica :=
 TEST_base    := test_buf.c test_log.c
 TEST_ctx     :=
 TEST_time    :=
-TEST_sched   :=
+TEST_sched   := test_thread.c
 TEST_reactor :=
 TEST_sync    :=
 TEST_chan    :=
 TEST_future  :=
 TEST_io      :=
-TEST_delta   :=
+TEST_delta   := test_diff.c test_format.c test_load.c test_patch.c test_rdiff.c test_weak.c
 TEST_noise   := test_noise.c
-TEST_grpc    :=
+TEST_grpc    := pair.c test_core.c test_wire.c
 TEST_rpc     :=
 TEST_replica := test_ticket.c
 
@@ -181,7 +181,7 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 define TEST_rules
 $(B)/gen/test_$(1)_main.c: Makefile
 	@mkdir -p $$(@D)
-	$$(Q)tools/dev/gen-test-main $(1) $(TEST_$(1)) > $$@
+	$$(Q)tools/dev/gen-test-main $(1) $(filter test_%,$(TEST_$(1))) > $$@
 
 $(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,$(TEST_$(1)))) \
 		$(if $(filter $(1),$(THRUM_LAYERS)),,$(call layer_obj,$(1))) \

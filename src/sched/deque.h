@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef THRUM_DEQUE_H
+#define THRUM_DEQUE_H
+
+#include "base/base.h"
+
+/*
+ * A work-stealing deque of pointers: its owner pushes and takes at the bottom, anybody steals at the top. It grows.
+ */
+struct thrum__deque_array;
+
+struct thrum__deque {
+	int64_t top __attribute__((aligned(THRUM__CACHELINE)));	   /* atomic; thieves advance it */
+	int64_t bottom __attribute__((aligned(THRUM__CACHELINE))); /* atomic; the owner's */
+	struct thrum__deque_array *array;			   /* atomic; replaced when full */
+};
+
+/* capacity: a power of two. 0 or -ENOMEM. */
+int thrum__deque_init(struct thrum__deque *deque, size_t capacity);
+
+/* Nobody may be stealing any more. Frees every array there ever was. */
+void thrum__deque_fini(struct thrum__deque *deque);
+
+/* Owner. False: out of memory, and the item was not pushed. */
+bool thrum__deque_push(struct thrum__deque *deque, void *item);
+
+/* Owner. The item pushed last, or NULL if there is none. */
+void *thrum__deque_take(struct thrum__deque *deque);
+
+/* Any thread. The oldest item; NULL if there is none, or another thread was faster (*lost is then set). */
+void *thrum__deque_steal(struct thrum__deque *deque, bool *lost);
+
+/* Any thread; a snapshot. Exact for the question "has somebody pushed before my last full fence". */
+static inline bool thrum__deque_empty(const struct thrum__deque *deque)
+{
+	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED);
+	return __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED) <= top;
+}
+
+#endif

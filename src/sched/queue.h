@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef THRUM_QUEUE_H
+#define THRUM_QUEUE_H
+
+#include "base/base.h"
+
+struct thrum_thread;
+
+/*
+ * A FIFO of runnable green threads: a short lock, linked through thread->link, and a count that may be read without the lock.
+ * All-zero is empty. Used as a processor's inbox and as the runtime's inject queue.
+ */
+struct thrum__queue {
+	struct thrum__lock lock;
+	uint32_t count; /* atomic; changed under the lock */
+	struct thrum_thread *head, *tail;
+};
+
+/* Returns how many are queued now. The thread must not be touched afterwards. */
+uint32_t thrum__queue_push(struct thrum__queue *queue, struct thrum_thread *thread);
+
+/* The oldest one, or NULL. */
+struct thrum_thread *thrum__queue_pop(struct thrum__queue *queue);
+
+/* Moves the older `count` of `from` (fewer, if there are fewer) to the end of `to`, and returns the first of them instead of moving it. */
+struct thrum_thread *thrum__queue_move(
+	struct thrum__queue *from, struct thrum__queue *to, uint32_t count);
+
+static inline uint32_t thrum__queue_count(const struct thrum__queue *queue)
+{
+	return __atomic_load_n(&queue->count, __ATOMIC_RELAXED);
+}
+
+#endif
