@@ -95,7 +95,7 @@ PKG_grpc      := libnghttp2 zlib
 PKG_rpc       := libnghttp2 zlib libsodium libprotobuf-c libuv
 PKG_replica   := $(PKG_rpc) sqlite3 libzstd
 
-# Programs: every .c in tools/<program>; linked with everything.
+# Programs: every .c in tools/<program>; linked with what they use of everything.
 PROGRAMS := rdelta
 PRG_rdelta   := tools/rdelta/commands.c tools/rdelta/file.c tools/rdelta/main.c
 PRG_replica  :=
@@ -165,7 +165,10 @@ $(call obj,$(addprefix src/replica/,$(SRC_replica)) $(addprefix test/replica/,$(
 	$(PRG_replica) $(PRG_replicad)): | $(PROTO_H)
 
 # ---------------------------------------------------------------- libraries
+# The layers above libthrum, for the programs: an archive, so that each takes only what it uses.
+$(B)/libupper.a: $(foreach l,$(UPPER_LAYERS),$(call layer_obj,$(l)))
 $(B)/libthrum.a: $(THRUM_OBJ)
+$(B)/libthrum.a $(B)/libupper.a:
 	$(say) AR $@
 	$(Q)rm -f $@ && $(AR) rcsD $@ $^
 
@@ -201,9 +204,9 @@ check-unit: $(TEST_FILES) ## test/<layer>; T picks layers
 
 # ---------------------------------------------------------------- programs
 define PROGRAM_rules
-$(B)/$(1): $(call obj,$(PRG_$(1))) $(foreach l,$(UPPER_LAYERS),$(call layer_obj,$(l))) $(B)/libthrum.a
+$(B)/$(1): $(call obj,$(PRG_$(1))) $(B)/libupper.a $(B)/libthrum.a
 	$$(say) LD $$@
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$^ $$(call pkg_libs,$(PKG_programs))
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -Wl,--as-needed -o $$@ $$^ $$(call pkg_libs,$(PKG_programs))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_rules,$(p))))
 
@@ -220,10 +223,10 @@ $(B)/examples/%: test/examples/%.c $(B)/libthrum.a
 		-MMD -MP -MF $@.d -o $@ $^ $(call pkg_libs,$(PKG_thrum))
 
 $(addprefix $(B)/bench/,$(BENCHES)) $(addprefix $(B)/fuzz/,$(FUZZERS)): \
-		$(B)/%: $(B)/test/%.o $(foreach l,$(UPPER_LAYERS),$(call layer_obj,$(l))) $(B)/libthrum.a
+		$(B)/%: $(B)/test/%.o $(B)/libupper.a $(B)/libthrum.a
 	@mkdir -p $(@D)
 	$(say) LD $@
-	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_programs))
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(call pkg_libs,$(PKG_programs))
 
 PROGRAM_FILES := $(addprefix $(B)/,$(PROGRAMS))
 LIBRARY_FILES := $(B)/libthrum.a $(B)/libthrum.so $(B)/libthrum.so.$(SOMAJOR)
