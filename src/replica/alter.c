@@ -20,13 +20,13 @@ static int chmod_fd(int fd, mode_t mode)
 {
 	char link[40];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	return chmod(link, mode) < 0 ? -errno : 0;
+	return chmod(link, mode) < 0 ? replica_last_error() : 0;
 }
 
 static int stat_fd(int fd, struct stat *st, struct replica_stat *out)
 {
 	if (fstat(fd, st) < 0)
-		return -errno;
+		return replica_last_error();
 	replica_stat_from(out, st);
 	return 0;
 }
@@ -38,7 +38,7 @@ static int open_path(const struct replica_root *root, const char *path)
 	if (dirfd < 0)
 		return dirfd;
 	int fd = openat(dirfd, base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	int r = fd < 0 ? -errno : fd;
+	int r = fd < 0 ? replica_last_error() : fd;
 	close(dirfd);
 	return r;
 }
@@ -129,7 +129,7 @@ static int open_or_make(struct replica_root *root, const char *path, uint32_t mo
 	if (dirfd < 0)
 		return dirfd;
 	/* Closed to others until it has its mode. */
-	int r = mkdirat(dirfd, base, 0700) < 0 ? -errno : 0;
+	int r = mkdirat(dirfd, base, 0700) < 0 ? replica_last_error() : 0;
 	close(dirfd);
 	*made = r == 0;
 	if (r < 0 && r != -EEXIST)
@@ -193,7 +193,7 @@ int replica_root_remove_dir(struct replica_root *root, const char *path)
 	int dirfd = replica_root_parent(root, path, &base);
 	if (dirfd < 0)
 		return dirfd == -ENOENT ? 0 : dirfd;
-	int r = unlinkat(dirfd, base, AT_REMOVEDIR) < 0 ? -errno : 0;
+	int r = unlinkat(dirfd, base, AT_REMOVEDIR) < 0 ? replica_last_error() : 0;
 	close(dirfd);
 	return r == -ENOENT ? 0 : r == -ENOTDIR ? THRUM_ECHANGED : r == -EEXIST ? -ENOTEMPTY : r;
 }
@@ -246,7 +246,7 @@ int replica_rename_new(int from_fd, const char *from, int to_fd, const char *to)
 {
 	if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
 		return 0;
-	return errno == EEXIST ? THRUM_ECHANGED : -errno;
+	return replica_last_error() == -EEXIST ? THRUM_ECHANGED : replica_last_error();
 }
 
 int replica_rename_aside(int from_fd, const char *from, int dirfd, const char *base,

@@ -18,6 +18,12 @@ enum {
 	NAME_BYTES = 255,
 };
 
+int replica_last_error(void)
+{
+	__asm__ volatile("");
+	return -errno;
+}
+
 /* ---------------------------------------------------------------- paths */
 
 int replica_root_path_check(const char *path)
@@ -53,8 +59,8 @@ static int open_beneath(int dirfd, const char *path, int flags)
 		if (fd >= 0)
 			return (int)fd;
 		/* EAGAIN: the kernel saw a rename race and could not prove "beneath". */
-		if (errno != EINTR && errno != EAGAIN)
-			return -errno;
+		if (replica_last_error() != -EINTR && replica_last_error() != -EAGAIN)
+			return replica_last_error();
 	}
 }
 
@@ -148,7 +154,7 @@ int replica_stat_at(int dirfd, const char *name, struct replica_stat *out)
 	struct stat st;
 	*out = (struct replica_stat){0};
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return replica_last_error() == -ENOENT ? 0 : replica_last_error();
 	replica_stat_from(out, &st);
 	return 0;
 }
@@ -159,7 +165,7 @@ int replica_root_stat(const struct replica_root *root, const char *path, struct 
 	if (path[0] == '\0') {
 		struct stat st;
 		if (fstat(root->fd, &st) < 0)
-			return -errno;
+			return replica_last_error();
 		replica_stat_from(out, &st);
 		return 0;
 	}
@@ -188,7 +194,7 @@ int replica_root_open_file(
 		/* ENXIO: a socket. */
 		return fd == -ENXIO ? THRUM_ECHANGED : not_a_directory(fd);
 	struct stat st;
-	int r = fstat(fd, &st) < 0 ? -errno : 0;
+	int r = fstat(fd, &st) < 0 ? replica_last_error() : 0;
 	if (r == 0)
 		replica_stat_from(out, &st);
 	if (r == 0 && out->type != REPLICA_DISK_FILE)
@@ -209,7 +215,7 @@ ssize_t replica_root_read_link(
 		return dirfd;
 	ssize_t n = readlinkat(dirfd, base, out, cap);
 	if (n < 0)
-		n = errno == EINVAL ? THRUM_ECHANGED : -errno;
+		n = replica_last_error() == -EINVAL ? THRUM_ECHANGED : replica_last_error();
 	close(dirfd);
 	if (n >= 0 && (size_t)n >= cap)
 		return -ERANGE;
@@ -254,16 +260,19 @@ static int marker_write(int meta_fd, const uint8_t uuid[UUID_SIZE])
 	int fd = openat(
 		meta_fd, "id.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return -errno;
+		return replica_last_error();
 	ssize_t n = write(fd, text, MARKER_SIZE);
-	int r = n < 0 ? -errno : n < MARKER_SIZE ? -ENOSPC : fsync(fd) < 0 ? -errno : 0;
+	int r = n < 0             ? replica_last_error()
+		: n < MARKER_SIZE ? -ENOSPC
+		: fsync(fd) < 0   ? replica_last_error()
+				  : 0;
 	close(fd);
 	if (r == 0 && renameat2(meta_fd, "id.new", meta_fd, "id", RENAME_NOREPLACE) < 0)
-		r = -errno;
+		r = replica_last_error();
 	if (r < 0)
 		unlinkat(meta_fd, "id.new", 0);
 	else if (fsync(meta_fd) < 0)
-		r = -errno;
+		r = replica_last_error();
 	return r;
 }
 
@@ -275,8 +284,8 @@ static void close_open(int fd)
 
 static int make_dir_at(int dirfd, const char *name)
 {
-	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	if (mkdirat(dirfd, name, 0700) < 0 && replica_last_error() != -EEXIST)
+		return replica_last_error();
 	return open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
@@ -286,7 +295,7 @@ int replica_root_init(const char *dir, const uint8_t uuid[16], uint8_t out_uuid[
 	int tmp = -1, id = -1, meta = -1;
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return replica_last_error();
 	int r = meta = make_dir_at(fd, REPLICA_META_DIR);
 	if (r < 0)
 		goto out;
@@ -295,7 +304,7 @@ int replica_root_init(const char *dir, const uint8_t uuid[16], uint8_t out_uuid[
 		goto out;
 	r = marker_write(meta, uuid);
 	if (r == 0 && fsync(fd) < 0)
-		r = -errno;
+		r = replica_last_error();
 	if (r != -EEXIST)
 		goto out;
 	r = id = open_beneath(meta, "id", O_RDONLY | O_NOFOLLOW);
@@ -337,9 +346,11 @@ static int root_open(struct replica_root *root, const uint8_t *uuid)
 	struct stat st;
 	int r = root->fd = open(root->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r < 0)
-		return errno == ENOENT || errno == ENOTDIR ? -ENXIO : -errno;
+		return replica_last_error() == -ENOENT || replica_last_error() == -ENOTDIR
+			       ? -ENXIO
+			       : replica_last_error();
 	if (fstat(root->fd, &st) < 0)
-		return -errno;
+		return replica_last_error();
 	root->dev = st.st_dev;
 	root->ino = st.st_ino;
 	r = root->lock_fd = marker_open(root->fd, root->uuid, uuid);
@@ -348,7 +359,7 @@ static int root_open(struct replica_root *root, const uint8_t *uuid)
 	/* The lock goes with the process, so kill -9 frees it; it keeps a second daemon off our
 	 * staging. */
 	if (flock(root->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+		return replica_last_error() == -EWOULDBLOCK ? -EBUSY : replica_last_error();
 	r = root->meta_fd = open_beneath(root->fd, REPLICA_META_DIR, O_RDONLY | O_DIRECTORY);
 	if (r < 0)
 		return r;
@@ -393,7 +404,9 @@ int replica_root_check(const struct replica_root *root)
 	struct stat st;
 	uint8_t uuid[UUID_SIZE];
 	if (stat(root->dir, &st) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? -ENXIO : -errno;
+		return replica_last_error() == -ENOENT || replica_last_error() == -ENOTDIR
+			       ? -ENXIO
+			       : replica_last_error();
 	if (st.st_dev != root->dev || st.st_ino != root->ino)
 		return -ENXIO;
 	int fd = marker_open(root->fd, uuid, root->uuid);

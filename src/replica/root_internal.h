@@ -9,6 +9,12 @@
 #include "base/base.h"
 #include "replica/root.h"
 
+/*
+ * The negated errno of the system call just made. Never inlined: to the compiler errno's address is
+ * a constant, and a caller that suspended may go on on another OS thread.
+ */
+THRUM__NOINLINE int replica_last_error(void);
+
 /* Opens path beneath the root: no symlink, no mount point, no "..". flags: as open(2). A descriptor
  * or -errno. */
 int replica_root_beneath(const struct replica_root *root, const char *path, int flags);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "replica/root.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include <thrum/thread.h>
+#include <thrum/fs.h>
 
 #include "replica/root_internal.h"
 
@@ -61,7 +60,7 @@ int replica_stage_file(struct replica_root *root, struct replica_staged *out)
 		O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (out->fd >= 0)
 		return 0;
-	int r = -errno;
+	int r = replica_last_error();
 	out->name[0] = '\0';
 	return r;
 }
@@ -69,7 +68,7 @@ int replica_stage_file(struct replica_root *root, struct replica_staged *out)
 int replica_set_mtime_at(int dirfd, const char *name, int flags, int64_t mtime_ns)
 {
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, replica_timespec(mtime_ns)};
-	return utimensat(dirfd, name, times, flags) < 0 ? -errno : 0;
+	return utimensat(dirfd, name, times, flags) < 0 ? replica_last_error() : 0;
 }
 
 int replica_stage_symlink(
@@ -77,7 +76,7 @@ int replica_stage_symlink(
 {
 	staged_name(root, out->name);
 	out->fd = -1;
-	int r = symlinkat(target, root->staging_fd, out->name) < 0 ? -errno : 0;
+	int r = symlinkat(target, root->staging_fd, out->name) < 0 ? replica_last_error() : 0;
 	if (r < 0) {
 		out->name[0] = '\0';
 		return r;
@@ -92,9 +91,11 @@ int replica_staged_finish(
 	struct replica_root *root, struct replica_staged *staged, uint32_t mode, int64_t mtime_ns)
 {
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, replica_timespec(mtime_ns)};
-	int r = fchmod(staged->fd, mode & 0777) < 0 || futimens(staged->fd, times) < 0 ? -errno : 0;
-	if (close(staged->fd) < 0 && r == 0 && errno != EINTR)
-		r = -errno;
+	int r = fchmod(staged->fd, mode & 0777) < 0 || futimens(staged->fd, times) < 0
+			? replica_last_error()
+			: 0;
+	if (close(staged->fd) < 0 && r == 0 && replica_last_error() != -EINTR)
+		r = replica_last_error();
 	staged->fd = -1;
 	return r;
 }
@@ -110,17 +111,9 @@ void replica_staged_discard(struct replica_root *root, struct replica_staged *st
 	staged->name[0] = '\0';
 }
 
-static void *sync_job(void *arg)
-{
-	int fd = (int)(intptr_t)arg;
-	return (void *)(intptr_t)(syncfs(fd) < 0 ? -errno : 0);
-}
-
 int replica_root_sync(const struct replica_root *root)
 {
-	void *result;
-	int r = thrum_blocking(sync_job, (void *)(intptr_t)root->fd, &result);
-	return r < 0 ? r : (int)(intptr_t)result;
+	return thrum_file_syncfs(root->fd);
 }
 
 /* True if the file under a taken name is ours or the expected one [I1]. */
@@ -136,12 +129,14 @@ static bool taken_is_known(const char *name, const struct replica_stat *st)
 
 static int keep_lost(struct replica_root *root, const char *name)
 {
-	if (mkdirat(root->meta_fd, "lost", 0700) < 0 && errno != EEXIST)
-		return -errno;
+	if (mkdirat(root->meta_fd, "lost", 0700) < 0 && replica_last_error() != -EEXIST)
+		return replica_last_error();
 	int lost = openat(root->meta_fd, "lost", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (lost < 0)
-		return -errno;
-	int r = renameat2(root->staging_fd, name, lost, name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+		return replica_last_error();
+	int r = renameat2(root->staging_fd, name, lost, name, RENAME_NOREPLACE) < 0
+			? replica_last_error()
+			: 0;
 	close(lost);
 	if (r == 0)
 		thrum__log(THRUM__LOG_WARN,
@@ -154,28 +149,24 @@ static int keep_lost(struct replica_root *root, const char *name)
 
 int replica_staging_clean(struct replica_root *root)
 {
-	int fd = openat(root->staging_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (dir == NULL) {
-		int r = -errno;
-		if (fd >= 0)
-			close(fd);
+	struct thrum_dir *dir;
+	struct thrum_dir_entry entry;
+	int r = thrum_dir_open(&dir, root->staging_fd, ".");
+	if (r < 0)
 		return r;
-	}
-	int r = 0;
-	struct dirent *entry;
-	while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
-		const char *name = entry->d_name;
+	while ((r = thrum_dir_next(dir, &entry)) > 0) {
+		const char *name = entry.name;
 		struct replica_stat st;
-		if (name[0] == 't' && replica_stat_at(fd, name, &st) == 0 &&
+		if (name[0] == 't' && replica_stat_at(root->staging_fd, name, &st) == 0 &&
 			!taken_is_known(name, &st))
 			r = keep_lost(root, name);
-		else if ((name[0] == 'n' || name[0] == 't') && unlinkat(fd, name, 0) < 0)
-			r = -errno;
+		else if ((name[0] == 'n' || name[0] == 't') &&
+			 unlinkat(root->staging_fd, name, 0) < 0)
+			r = replica_last_error();
+		if (r < 0)
+			break;
 	}
-	if (r == 0 && errno != 0)
-		r = -errno;
-	closedir(dir);
+	thrum_dir_close(dir);
 	return r;
 }
 
@@ -243,11 +234,11 @@ static int replace(struct replica_root *root, const char *name, uint64_t our_ino
 	struct replica_stat st;
 	taken_name(root, taken, our_ino, expect);
 	if (renameat(root->staging_fd, name, root->staging_fd, taken) < 0)
-		return -errno;
+		return replica_last_error();
 	replica_root_gap(root);
 	int r = 0;
 	if (renameat2(root->staging_fd, taken, dirfd, base, RENAME_EXCHANGE) < 0) {
-		r = errno == ENOENT ? THRUM_ECHANGED : -errno;
+		r = replica_last_error() == -ENOENT ? THRUM_ECHANGED : replica_last_error();
 	} else {
 		r = replica_stat_at(root->staging_fd, taken, &st);
 		if (r == 0 && replica_stat_same(&st, expect)) {
@@ -323,10 +314,10 @@ static int delete_at(
 	taken_name(root, taken, 0, expect);
 	replica_root_gap(root);
 	if (renameat2(dirfd, base, root->staging_fd, taken, RENAME_NOREPLACE) < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return replica_last_error() == -ENOENT ? 0 : replica_last_error();
 	r = replica_stat_at(root->staging_fd, taken, &st);
 	if (r == 0 && replica_stat_same(&st, expect))
-		return unlinkat(root->staging_fd, taken, 0) < 0 ? -errno : 0;
+		return unlinkat(root->staging_fd, taken, 0) < 0 ? replica_last_error() : 0;
 	if (replica_rename_new(root->staging_fd, taken, dirfd, base) < 0)
 		rescue(root, taken, dirfd, base);
 	return THRUM_ECHANGED;

@@ -23,7 +23,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <sodium/crypto_generichash.h>
 #include <thrum/error.h>
 
 #include "base/buf.h"
@@ -48,8 +47,10 @@ struct replica_chunk {
  */
 struct replica_chunk_io {
 	void *ctx;
-	/* Puller only: starts a call; called a second time for the plain bytes, after the first
-	 * call's end was read. */
+	/*
+	 * Puller only: starts a call, giving up an earlier one. Called a second time if a delta's
+	 * outcome was wrong: for the plain bytes.
+	 */
 	int (*open)(void *ctx, bool with_signature);
 	int (*send)(void *ctx, const struct replica_chunk *chunk);
 	/* Puller only: nothing more will be sent in this call. */
@@ -106,7 +107,7 @@ struct replica_sink {
 	struct replica_root *root;
 	struct replica_staged staged;
 	uint64_t size, written;
-	crypto_generichash_state hash;
+	struct replica_hash *hash;
 	uint8_t expected[REPLICA_HASH_SIZE];
 };
 
