@@ -114,9 +114,10 @@ START_TEST(patching_the_basis_gives_the_new_file_whatever_the_edit_and_the_cut)
 		size_t sizes[] = {0, 1, block - 1, block, block + 1, 3 * block + block / 2,
 			b < 3 ? 3000 : 90000};
 		for (size_t s = 0; s < thrum__countof(sizes); s++) {
+			size_t len = sizes[s];
 			struct thrum__buf basis = {0};
-			test_add_random(&basis, &seed, sizes[s]);
-			struct delta_sign_options options = {.size = (int64_t)sizes[s],
+			test_add_random(&basis, &seed, len);
+			struct delta_sign_options options = {.size = (int64_t)len,
 				.block_len = block,
 				.magic = magics[(b + s) % thrum__countof(magics)]};
 			check_round_trip(&basis, &options, (enum edit)_i, &seed);
@@ -137,8 +138,10 @@ START_TEST(repetitive_files_survive_the_round_trip)
 			for (size_t i = 0; i < runs; i++) {
 				uint8_t byte = (uint8_t)('a' + test_below(&seed, 3));
 				size_t n = test_below(&seed, 40);
-				for (size_t k = 0; k < n; k++)
-					ck_assert_int_eq(thrum__buf_append(&files[f], &byte, 1), 0);
+				uint8_t *to = thrum__buf_reserve(&files[f], 40);
+				ck_assert_ptr_nonnull(to);
+				memset(to, byte, n);
+				thrum__buf_commit(&files[f], n);
 			}
 		}
 		struct delta_sign_options options = {.size = -1,
@@ -260,12 +263,12 @@ static void run_huge(struct delta_job *job, const uint8_t *chunk, struct thrum__
 			io.eof = true;
 		}
 		result = delta_step(job, &io);
-		if (keep != NULL)
+		if (keep != NULL && thrum__buf_len(&out) > 0)
 			add_slice(keep, &out, 0, thrum__buf_len(&out));
 		thrum__buf_clear(&out);
-		ck_assert_uint_le(out.cap, 1024 * 1024);
 	}
 	ck_assert_int_eq(result, 0);
+	ck_assert_uint_le(out.cap, 1024 * 1024);
 	thrum__buf_fini(&out);
 }
 
@@ -301,11 +304,10 @@ START_TEST(huge_files_take_little_memory)
 	struct delta_io io = {.in = thrum__buf_head(&delta),
 		.in_len = thrum__buf_len(&delta), .eof = true, .out = &out};
 	int result;
-	while ((result = delta_step(job, &io)) > 0) {
-		ck_assert_uint_le(out.cap, 1024 * 1024);
+	while ((result = delta_step(job, &io)) > 0)
 		thrum__buf_clear(&out);
-	}
 	ck_assert_int_eq(result, 0);
+	ck_assert_uint_le(out.cap, 1024 * 1024);
 	ck_assert_uint_eq(delta_job_stats(job)->out_bytes, (uint64_t)options.size);
 	delta_job_destroy(job);
 	ck_assert_int_le(peak_kib() - before, MEMORY_KIB);

@@ -21,8 +21,8 @@ static void add_block(struct thrum__buf *buf, uint32_t weak, const uint8_t *stro
 {
 	uint8_t sum[4];
 	delta__put_be(sum, weak, 4);
-	ck_assert_int_eq(thrum__buf_append(buf, sum, 4), 0);
-	ck_assert_int_eq(thrum__buf_append(buf, strong, strong_len), 0);
+	if (thrum__buf_append(buf, sum, 4) < 0 || thrum__buf_append(buf, strong, strong_len) < 0)
+		ck_abort_msg("out of memory");
 }
 
 START_TEST(a_signature_with_a_lying_header_is_refused)
@@ -117,16 +117,16 @@ START_TEST(every_block_is_found_by_its_sums)
 	}
 	struct delta_index *index = test_load(&buf, 4096);
 	ck_assert_uint_eq(delta_index_blocks(index), BLOCKS);
-	unsigned passed = 0;
+	unsigned passed = 0, found = 0;
 	for (uint32_t i = 0; i < BLOCKS; i++) {
 		uint32_t key = delta__filter_key(true, weak[i]);
-		ck_assert(delta__filter_may_have(index->filter, index->filter_shift, key));
-		ck_assert(delta__index_has_weak(index, weak[i]));
-		ck_assert_uint_eq(
-			delta__index_find(index, weak[i], (const uint8_t *)&strong[i]), i);
+		found += delta__filter_may_have(index->filter, index->filter_shift, key) &&
+			 delta__index_has_weak(index, weak[i]) &&
+			 delta__index_find(index, weak[i], (const uint8_t *)&strong[i]) == i;
 		key = delta__filter_key(true, (uint32_t)thrum__splitmix64(&seed));
 		passed += delta__filter_may_have(index->filter, index->filter_shift, key);
 	}
+	ck_assert_uint_eq(found, BLOCKS);
 	/* The filter is worth its memory only if it stops nearly all strangers. */
 	ck_assert_uint_lt(passed, BLOCKS / 20);
 	delta_index_destroy(index);
@@ -148,9 +148,11 @@ START_TEST(colliding_weak_sums_cost_bounded_time)
 	struct delta_index *index = test_load(&buf, 65536);
 	static const uint8_t none[8] = {0xff};
 	int64_t start = thrum_now();
+	unsigned found = 0;
 	for (uint32_t i = 0; i < BLOCKS; i++)
-		ck_assert_uint_eq(delta__index_find(index, _i == 0 ? 77 : i % 8192 * inverse, none),
-			DELTA__NO_BLOCK);
+		found += delta__index_find(index, _i == 0 ? 77 : i % 8192 * inverse, none) !=
+			 DELTA__NO_BLOCK;
+	ck_assert_uint_eq(found, 0);
 	/* Unbounded chains would take 10^10 comparisons here. */
 	ck_assert_int_lt(thrum_now() - start, 2 * THRUM_S);
 	delta_index_destroy(index);
