@@ -9,13 +9,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "replica/path.h"
 #include "replica/root_internal.h"
 
 enum {
 	UUID_SIZE = 16,
 	MARKER_SIZE = 2 * UUID_SIZE + 1, /* hex digits and a newline */
-	PATH_BYTES = 4096,               /* what one system call takes, NUL included */
-	NAME_BYTES = 255,
 };
 
 int replica_last_error(void)
@@ -25,27 +24,6 @@ int replica_last_error(void)
 }
 
 /* ---------------------------------------------------------------- paths */
-
-int replica_root_path_check(const char *path)
-{
-	if (strnlen(path, PATH_BYTES) == PATH_BYTES)
-		return -ENAMETOOLONG;
-	if (path[0] == '\0')
-		return 0;
-	for (const char *part = path;; part++) {
-		size_t len = strcspn(part, "/");
-		if (len == 0 || len > NAME_BYTES)
-			return -EINVAL;
-		if (part[0] == '.' && (len == 1 || (len == 2 && part[1] == '.')))
-			return -EINVAL;
-		if (part == path && len == strlen(REPLICA_META_DIR) &&
-			memcmp(part, REPLICA_META_DIR, len) == 0)
-			return -EINVAL;
-		part += len;
-		if (*part == '\0')
-			return 0;
-	}
-}
 
 static int open_beneath(int dirfd, const char *path, int flags)
 {
@@ -66,7 +44,7 @@ static int open_beneath(int dirfd, const char *path, int flags)
 
 int replica_root_beneath(const struct replica_root *root, const char *path, int flags)
 {
-	int r = replica_root_path_check(path);
+	int r = replica_path_check(path, strlen(path));
 	if (r < 0)
 		return r;
 	return open_beneath(root->fd, path[0] ? path : ".", flags);
@@ -80,17 +58,16 @@ static int not_a_directory(int code)
 
 int replica_root_parent(const struct replica_root *root, const char *path, const char **base)
 {
-	char parent[PATH_BYTES];
-	int r = replica_root_path_check(path);
+	char parent[REPLICA_PATH_MAX + 1];
+	int r = replica_path_check(path, strlen(path));
 	if (r < 0)
 		return r;
 	if (path[0] == '\0')
 		return -EINVAL;
-	const char *slash = strrchr(path, '/');
-	size_t len = slash ? (size_t)(slash - path) : 0;
+	size_t len;
+	*base = replica_path_last(path, &len);
 	memcpy(parent, path, len);
 	parent[len] = '\0';
-	*base = slash ? slash + 1 : path;
 	return not_a_directory(open_beneath(root->fd, len ? parent : ".", O_PATH | O_DIRECTORY));
 }
 
@@ -296,7 +273,7 @@ int replica_root_init(const char *dir, const uint8_t uuid[16], uint8_t out_uuid[
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return replica_last_error();
-	int r = meta = make_dir_at(fd, REPLICA_META_DIR);
+	int r = meta = make_dir_at(fd, REPLICA_RESERVED);
 	if (r < 0)
 		goto out;
 	r = tmp = make_dir_at(meta, "tmp");
@@ -327,7 +304,7 @@ out:
  * others. */
 static int marker_open(int dirfd, uint8_t uuid[UUID_SIZE], const uint8_t *expected)
 {
-	int fd = open_beneath(dirfd, REPLICA_META_DIR "/id", O_RDONLY | O_NOFOLLOW);
+	int fd = open_beneath(dirfd, REPLICA_RESERVED "/id", O_RDONLY | O_NOFOLLOW);
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV ? -ENXIO
 										       : fd;
@@ -360,7 +337,7 @@ static int root_open(struct replica_root *root, const uint8_t *uuid)
 	 * staging. */
 	if (flock(root->lock_fd, LOCK_EX | LOCK_NB) < 0)
 		return replica_last_error() == -EWOULDBLOCK ? -EBUSY : replica_last_error();
-	r = root->meta_fd = open_beneath(root->fd, REPLICA_META_DIR, O_RDONLY | O_DIRECTORY);
+	r = root->meta_fd = open_beneath(root->fd, REPLICA_RESERVED, O_RDONLY | O_DIRECTORY);
 	if (r < 0)
 		return r;
 	r = root->staging_fd = make_dir_at(root->meta_fd, "tmp");
@@ -422,7 +399,7 @@ const char *replica_root_explain(char *out, size_t cap, const char *dir, int cod
 	case -ENXIO:
 		snprintf(out, cap,
 			"%s: the share is missing here (no directory, or not the "
-			"marker " REPLICA_META_DIR
+			"marker " REPLICA_RESERVED
 			"/id it was shared with); mount or restore it, or unshare it",
 			dir);
 		break;

@@ -12,9 +12,9 @@
  *
  * Whatever a path says, no operation leaves the tree: parents are resolved by the kernel beneath
  * the root, without following a symlink and without crossing a mount point; the last component is
- * never followed either. A path that is no path, or lies in `.replica`, gives -EINVAL. A parent
- * that turned out to be a symlink or a file gives THRUM_ECHANGED: the tree is not what the caller
- * thinks.
+ * never followed either. A path that is no path gives -EINVAL or -ENAMETOOLONG, one that lies
+ * in `.replica` -EPERM (path.h). A parent that turned out to be a symlink or a file gives
+ * THRUM_ECHANGED: the tree is not what the caller thinks.
  *
  * Special bits: files never get set-uid, set-gid or sticky from a peer, directories never set-uid.
  * Identities do not show these bits either, so they stay a local matter: a new mode leaves them,
@@ -67,9 +67,6 @@ struct replica_staged {
 	int fd;        /* open for writing, or -1 once closed (and for symlinks) */
 	char name[24]; /* in the staging directory; "" once installed or discarded */
 };
-
-/* Ours in the share's root: never listed, never replicated. */
-#define REPLICA_META_DIR ".replica"
 
 /*
  * Makes dir a share root: creates `.replica/id` holding uuid, and `.replica/tmp`. Fine if it

@@ -26,10 +26,6 @@ int replica_root_beneath(const struct replica_root *root, const char *path, int 
  */
 int replica_root_parent(const struct replica_root *root, const char *path, const char **base);
 
-/* 0 if path is a path inside the tree and not in .replica ("" too); else -EINVAL or -ENAMETOOLONG.
- */
-int replica_root_path_check(const char *path);
-
 /* Equal but for ctime, which a rename changes. */
 bool replica_stat_same(const struct replica_stat *a, const struct replica_stat *b);
 

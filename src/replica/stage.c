@@ -9,6 +9,7 @@
 
 #include <thrum/fs.h>
 
+#include "replica/path.h"
 #include "replica/root_internal.h"
 
 /*
@@ -142,7 +143,7 @@ static int keep_lost(struct replica_root *root, const char *name)
 		thrum__log(THRUM__LOG_WARN,
 			"%s: a crash interrupted the replacement of a file that had just been "
 			"edited; the edit is "
-			"kept as " REPLICA_META_DIR "/lost/%s",
+			"kept as " REPLICA_RESERVED "/lost/%s",
 			root->dir, name);
 	return r;
 }
@@ -190,7 +191,7 @@ static void rescue(struct replica_root *root, const char *taken, int dirfd, cons
 			name);
 	else
 		thrum__log(THRUM__LOG_ERROR, "%s: an edit of %s is left as %s/tmp/%s: %s",
-			root->dir, base, REPLICA_META_DIR, taken, thrum_strerror(r));
+			root->dir, base, REPLICA_RESERVED, taken, thrum_strerror(r));
 }
 
 /*
