@@ -22,5 +22,6 @@ static void *root(void *arg)
 
 int main(void)
 {
-	return thrum_run(NULL, root, "a green thread", NULL) != 0;
+	char name[] = "a green thread";
+	return thrum_run(NULL, root, name, NULL) != 0;
 }
