@@ -107,7 +107,7 @@ bool replica_verdict_completes(enum replica_verdict verdict);
 /* One line for `replica why`; a constant. */
 const char *replica_verdict_reason(enum replica_verdict verdict);
 
-/* Stable lower-case name, such as "conflict_update_update"; a constant. */
+/* Stable name, such as "CONFLICT_UPDATE_UPDATE"; a constant. */
 const char *replica_verdict_name(enum replica_verdict verdict);
 
 /* True if the two are the same to a person: everything but a DIRMARK's mtime. Absent equals absent. */
