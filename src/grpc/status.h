@@ -6,26 +6,26 @@
 
 /*
  * gRPC status codes, and the one table between them and our error codes.
- * X(name, number, code): a status becomes that code; the other way round there is one more table in status.c
- * for the codes that are no status's own.
+ * X(name, number, code): a status becomes that code; the other way round there is one more table in
+ * status.c for the codes that are no status's own.
  */
-#define GRPC_STATUS_CODES(X)                                                                       \
-	X(OK, 0, 0)                                                                                \
-	X(CANCELLED, 1, -ECANCELED)                                                                \
-	X(UNKNOWN, 2, -EPROTO)                                                                     \
-	X(INVALID_ARGUMENT, 3, -EINVAL)                                                            \
-	X(DEADLINE_EXCEEDED, 4, -ETIMEDOUT)                                                        \
-	X(NOT_FOUND, 5, -ENOENT)                                                                   \
-	X(ALREADY_EXISTS, 6, -EEXIST)                                                              \
-	X(PERMISSION_DENIED, 7, -EACCES)                                                           \
-	X(RESOURCE_EXHAUSTED, 8, -ENOBUFS)                                                         \
-	X(FAILED_PRECONDITION, 9, -EBUSY)                                                          \
-	X(ABORTED, 10, THRUM_ECHANGED)                                                             \
-	X(OUT_OF_RANGE, 11, -ERANGE)                                                               \
-	X(UNIMPLEMENTED, 12, -ENOSYS)                                                              \
-	X(INTERNAL, 13, -EIO)                                                                      \
-	X(UNAVAILABLE, 14, -ECONNRESET)                                                            \
-	X(DATA_LOSS, 15, -EBADMSG)                                                                 \
+#define GRPC_STATUS_CODES(X)                \
+	X(OK, 0, 0)                         \
+	X(CANCELLED, 1, -ECANCELED)         \
+	X(UNKNOWN, 2, -EPROTO)              \
+	X(INVALID_ARGUMENT, 3, -EINVAL)     \
+	X(DEADLINE_EXCEEDED, 4, -ETIMEDOUT) \
+	X(NOT_FOUND, 5, -ENOENT)            \
+	X(ALREADY_EXISTS, 6, -EEXIST)       \
+	X(PERMISSION_DENIED, 7, -EACCES)    \
+	X(RESOURCE_EXHAUSTED, 8, -ENOBUFS)  \
+	X(FAILED_PRECONDITION, 9, -EBUSY)   \
+	X(ABORTED, 10, THRUM_ECHANGED)      \
+	X(OUT_OF_RANGE, 11, -ERANGE)        \
+	X(UNIMPLEMENTED, 12, -ENOSYS)       \
+	X(INTERNAL, 13, -EIO)               \
+	X(UNAVAILABLE, 14, -ECONNRESET)     \
+	X(DATA_LOSS, 15, -EBADMSG)          \
 	X(UNAUTHENTICATED, 16, THRUM_EAUTH)
 
 enum grpc_status {

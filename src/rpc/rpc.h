@@ -5,15 +5,16 @@
 /*
  * gRPC in blocking style: one green thread per call, over a plain socket or a Noise channel.
  *
- * Words.  A *transport* carries the bytes of one connection. A *server* holds a table of methods and
- * serves any number of transports; a *client* starts calls on one transport. Who dialled does not matter:
- * either end of a transport may be the server, as long as the other one is the client.
+ * Words.  A *transport* carries the bytes of one connection. A *server* holds a table of methods
+ *and serves any number of transports; a *client* starts calls on one transport. Who dialled does
+ *not matter: either end of a transport may be the server, as long as the other one is the client.
  *
  * A server, one green thread per connection:
  *
  *	while (thrum_accept(listener, &conn, THRUM_FOREVER) == 0) ...
  *		rpc_transport_plain(&transport, conn);
- *		rpc_server_serve(server, transport);            (returns when the connection has ended)
+ *		rpc_server_serve(server, transport);            (returns when the connection has
+ *ended)
  *
  *	static int hello(struct rpc_call *call, void *ctx)      (runs on a green thread of its own)
  *	{
@@ -27,9 +28,10 @@
  *		return r;                                       (0: status OK)
  *	}
  *
- * All functions are for green threads, may suspend and are cancellation points, unless they say otherwise.
- * A call is used by one green thread at a time, except that one may send while another receives. Each one's
- * deadline argument bounds that one wait; the call's own deadline ends all of them.
+ * All functions are for green threads, may suspend and are cancellation points, unless they say
+ *otherwise. A call is used by one green thread at a time, except that one may send while another
+ *receives. Each one's deadline argument bounds that one wait; the call's own deadline ends all of
+ *them.
  */
 
 #include <protobuf-c/protobuf-c.h>
@@ -40,6 +42,7 @@
 #include <thrum/error.h>
 #include <thrum/time.h>
 
+#include "grpc/metadata.h"
 #include "grpc/status.h"
 
 struct thrum_conn;
@@ -56,7 +59,8 @@ struct rpc_transport;
  */
 THRUM_NODISCARD int rpc_transport_plain(struct rpc_transport **out, struct thrum_conn *conn);
 
-/* Closes and frees a transport that no server or client has taken. NULL is fine. Suspends: never. */
+/* Closes and frees a transport that no server or client has taken. NULL is fine. Suspends: never.
+ */
 void rpc_transport_destroy(struct rpc_transport *transport);
 
 /* The other end's public key (RPC_KEY_SIZE bytes, borrowed), or NULL on a plain transport. */
@@ -76,22 +80,22 @@ enum {
 /*
  * The dialling end of a Noise_XX channel (the wire is in rpc/noise_transport.c).
  *
- * payload travels encrypted in the third message, to the holder of remote_key and nobody else. The channel
- * is open once the other end's verdict has come; verdict receives its text, NUL-terminated (a reason if it
- * refused, what it likes to say if not).
+ * payload travels encrypted in the third message, to the holder of remote_key and nobody else. The
+ * channel is open once the other end's verdict has come; verdict receives its text, NUL-terminated
+ * (a reason if it refused, what it likes to say if not).
  */
 struct rpc_noise_dial {
-	const uint8_t *static_key; /* own secret key */
-	const uint8_t *remote_key; /* public key the other end must prove */
-	const void *payload;	   /* borrowed; may be NULL */
-	size_t payload_len;	   /* at most RPC_NOISE_PAYLOAD_MAX */
+	const uint8_t *static_key;               /* own secret key */
+	const uint8_t *remote_key;               /* public key the other end must prove */
+	const void *payload;                     /* borrowed; may be NULL */
+	size_t payload_len;                      /* at most RPC_NOISE_PAYLOAD_MAX */
 	char verdict[RPC_NOISE_VERDICT_MAX + 1]; /* written */
 };
 
 /*
  * Takes conn, also on failure (it is then closed).
- * Returns 0, THRUM_EAUTH (it is not the holder of remote_key, or closed without a verdict: it does not know
- * us), -EACCES (refused: see verdict), THRUM_EFORMAT (not a Noise peer), -EINVAL, -ENOMEM,
+ * Returns 0, THRUM_EAUTH (it is not the holder of remote_key, or closed without a verdict: it does
+ * not know us), -EACCES (refused: see verdict), THRUM_EFORMAT (not a Noise peer), -EINVAL, -ENOMEM,
  * -ETIMEDOUT, -ECANCELED, or a connection error.
  */
 THRUM_NODISCARD int rpc_noise_connect(struct rpc_transport **out, struct thrum_conn *conn,
@@ -99,14 +103,15 @@ THRUM_NODISCARD int rpc_noise_connect(struct rpc_transport **out, struct thrum_c
 
 /* What the accepting end answers to a key and a payload. */
 enum rpc_verdict {
-	RPC_VERDICT_OK,	    /* the channel opens */
-	RPC_VERDICT_REFUSE, /* closed with a reason: only for a peer that showed a known key or a valid token */
+	RPC_VERDICT_OK,     /* the channel opens */
+	RPC_VERDICT_REFUSE, /* closed with a reason: only for a peer that showed a known key or a
+			       valid token */
 	RPC_VERDICT_SILENT, /* closed without a word: for everybody else */
 };
 
 /*
- * Decides about a peer that has proved it holds remote_key. May suspend. text: NUL-terminated words for the
- * other end, of at most cap - 1 bytes; starts empty; not sent when silent.
+ * Decides about a peer that has proved it holds remote_key. May suspend. text: NUL-terminated words
+ * for the other end, of at most cap - 1 bytes; starts empty; not sent when silent.
  */
 typedef enum rpc_verdict (*rpc_noise_decide)(const uint8_t *remote_key, const void *payload,
 	size_t payload_len, char *text, size_t cap, void *ctx);
@@ -118,10 +123,10 @@ struct rpc_noise_listen {
 };
 
 /*
- * The accepting end. Takes conn, also on failure. The whole handshake, decide included, must end before
- * deadline; nothing is said to a peer before it has proved a key.
- * Returns 0, THRUM_EAUTH (tampered, or not let in), THRUM_EFORMAT (not a Noise peer), -ENOMEM, -ETIMEDOUT,
- * -ECANCELED, or a connection error.
+ * The accepting end. Takes conn, also on failure. The whole handshake, decide included, must end
+ * before deadline; nothing is said to a peer before it has proved a key. Returns 0, THRUM_EAUTH
+ * (tampered, or not let in), THRUM_EFORMAT (not a Noise peer), -ENOMEM, -ETIMEDOUT, -ECANCELED, or
+ * a connection error.
  */
 THRUM_NODISCARD int rpc_noise_accept(struct rpc_transport **out, struct thrum_conn *conn,
 	const struct rpc_noise_listen *listen, thrum_deadline deadline);
@@ -134,51 +139,50 @@ THRUM_NODISCARD int rpc_noise_public_key(
 
 /* Bounds of a connection, for either role. Zero means the default in brackets. */
 struct rpc_limits {
-	size_t max_message;	 /* bytes of one message on the wire [4 MiB] */
-	unsigned max_calls;	 /* calls at once that a server runs [100] */
-	size_t send_buffer;	 /* bytes queued per call before a sender waits [256 KiB] */
-	thrum_deadline keepalive; /* ns of silence until the peer counts as dead [20 s]; < 0: never */
+	size_t max_message; /* bytes of one message on the wire [4 MiB] */
+	unsigned max_calls; /* calls at once that a server runs [100] */
+	size_t send_buffer; /* bytes queued per call before a sender waits [256 KiB] */
+	thrum_deadline
+		keepalive; /* ns of silence until the peer counts as dead [20 s]; < 0: never */
 };
 
 /* ---------------------------------------------------------------- calls */
 
 struct rpc_call;
 
-/* Request or response metadata. Names in lower case; values of names ending in "-bin" may hold any bytes. */
-struct rpc_metadata {
-	const char *name;
-	const void *value;
-	size_t len;
-};
-
 /*
- * Sends one message (borrowed for the call). Returns 0 once it is queued (waiting for room while the peer reads
- * slowly), -EINVAL (after close_send), -EMSGSIZE (beyond 2 GiB), -ENOMEM, -ETIMEDOUT, -ECANCELED (nothing was
- * queued in any of these cases), or the code of the status the call has ended with: the peer will read no more.
+ * Sends one message (borrowed for the call). Returns 0 once it is queued (waiting for room while
+ * the peer reads slowly), -EINVAL (after close_send), -EMSGSIZE (beyond 2 GiB), -ENOMEM,
+ * -ETIMEDOUT, -ECANCELED (nothing was queued in any of these cases), or the code of the status the
+ * call has ended with: the peer will read no more.
  */
 THRUM_NODISCARD int rpc_call_send(
 	struct rpc_call *call, const ProtobufCMessage *message, thrum_deadline deadline);
 
 /*
  * Receives one message of a type; gives *out, for rpc_message_free.
- * Returns 0, THRUM_EEOF (the peer sends no more and, on a client, the status is OK), THRUM_EFORMAT (it is no
- * message of that type), -EMSGSIZE (it unpacks into far more memory than its size), -ENOMEM, -ETIMEDOUT,
- * -ECANCELED (nothing was lost), or the code of the status the call has ended with.
+ * Returns 0, THRUM_EEOF (the peer sends no more and, on a client, the status is OK), THRUM_EFORMAT
+ * (it is no message of that type), -EMSGSIZE (it unpacks into far more memory than its size),
+ * -ENOMEM, -ETIMEDOUT, -ECANCELED (nothing was lost), or the code of the status the call has ended
+ * with.
  */
 THRUM_NODISCARD int rpc_call_recv(struct rpc_call *call, const ProtobufCMessageDescriptor *type,
 	ProtobufCMessage **out, thrum_deadline deadline);
 
-/* Frees a message that rpc_call_recv or rpc_client_unary gave. NULL is fine. Any thread; never suspends. */
+/* Frees a message that rpc_call_recv or rpc_client_unary gave. NULL is fine. Any thread; never
+ * suspends. */
 void rpc_message_free(ProtobufCMessage *message);
 
-/* The same for messages that are plain bytes. recv gives *out for free(3); *out is non-NULL even if empty. */
+/* The same for messages that are plain bytes. recv gives *out for free(3); *out is non-NULL even if
+ * empty. */
 THRUM_NODISCARD int rpc_call_send_bytes(
 	struct rpc_call *call, const void *bytes, size_t len, thrum_deadline deadline);
 THRUM_NODISCARD int rpc_call_recv_bytes(
 	struct rpc_call *call, void **out, size_t *len, thrum_deadline deadline);
 
-/* The peer's metadata value of that name (borrowed for the call's life), or NULL. Never suspends. */
-const struct rpc_metadata *rpc_call_metadata(struct rpc_call *call, const char *name);
+/* The peer's metadata value of that name (borrowed for the call's life), or NULL. Never suspends.
+ */
+const struct grpc_metadata *rpc_call_metadata(struct rpc_call *call, const char *name);
 
 /* When the call ends by itself; THRUM_FOREVER if never. Never suspends. */
 thrum_deadline rpc_call_deadline(const struct rpc_call *call);
@@ -192,14 +196,16 @@ const uint8_t *rpc_call_peer_key(const struct rpc_call *call);
 /* ---------------------------------------------------------------- server */
 
 /*
- * Runs one call on a green thread of its own. It is cancelled (thrum_cancel) once the client resets the call, the
- * call's deadline passes, or the connection dies: every blocking call in it then ends with -ECANCELED.
- * The call and everything borrowed from it is valid until the handler returns.
- * Returns the status: an enum grpc_status, or a negative code (translated by grpc_status_from_error).
+ * Runs one call on a green thread of its own. It is cancelled (thrum_cancel) once the client resets
+ * the call, the call's deadline passes, or the connection dies: every blocking call in it then ends
+ * with -ECANCELED. The call and everything borrowed from it is valid until the handler returns.
+ * Returns the status: an enum grpc_status, or a negative code (translated by
+ * grpc_status_from_error).
  */
 typedef int (*rpc_handler)(struct rpc_call *call, void *ctx);
 
-/* Sets the status message of a handler's return: `return rpc_call_fail(call, GRPC_NOT_FOUND, "no %s", x);` */
+/* Sets the status message of a handler's return: `return rpc_call_fail(call, GRPC_NOT_FOUND, "no
+ * %s", x);` */
 int rpc_call_fail(struct rpc_call *call, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -231,11 +237,11 @@ THRUM_NODISCARD int rpc_server_create(
 	struct rpc_server **out, const struct rpc_server_config *config);
 
 /*
- * Serves one transport on the calling green thread until the connection has ended and every one of its
- * handlers has returned. Takes transport, also on failure. peer: NULL, or handed to rpc_call_peer.
- * Returns 0 (the client left, or the server drained), -ECANCELED (the caller was cancelled: calls are reset,
- * handlers cancelled), -ETIMEDOUT (a dead peer), THRUM_EFORMAT (not HTTP/2), THRUM_EAUTH (the channel was
- * tampered with), or a connection error.
+ * Serves one transport on the calling green thread until the connection has ended and every one of
+ * its handlers has returned. Takes transport, also on failure. peer: NULL, or handed to
+ * rpc_call_peer. Returns 0 (the client left, or the server drained), -ECANCELED (the caller was
+ * cancelled: calls are reset, handlers cancelled), -ETIMEDOUT (a dead peer), THRUM_EFORMAT (not
+ * HTTP/2), THRUM_EAUTH (the channel was tampered with), or a connection error.
  */
 THRUM_NODISCARD int rpc_server_serve(
 	struct rpc_server *server, struct rpc_transport *transport, void *peer);
@@ -244,8 +250,8 @@ THRUM_NODISCARD int rpc_server_serve(
 void *rpc_call_peer(const struct rpc_call *call);
 
 /*
- * Ends every connection gracefully: no new calls, running ones finish, then each rpc_server_serve returns.
- * Sticky. Any thread of the runtime.
+ * Ends every connection gracefully: no new calls, running ones finish, then each rpc_server_serve
+ * returns. Sticky. Any thread of the runtime.
  */
 void rpc_server_drain(struct rpc_server *server);
 
@@ -260,22 +266,24 @@ struct rpc_client;
  * A client on a transport, which it takes, also on failure. limits: NULL for the defaults.
  * Starts two green threads. Returns 0, -ENOMEM, -ECANCELED (the runtime is shutting down).
  */
-THRUM_NODISCARD int rpc_client_create(struct rpc_client **out, struct rpc_transport *transport,
-	const struct rpc_limits *limits);
+THRUM_NODISCARD int rpc_client_create(
+	struct rpc_client **out, struct rpc_transport *transport, const struct rpc_limits *limits);
 
 /* Ends the connection at once: calls end with GRPC_UNAVAILABLE. Idempotent. */
 void rpc_client_close(struct rpc_client *client);
 
-/* Closes, waits for its green threads and frees. Every call must have been destroyed. NULL is fine. Shielded. */
+/* Closes, waits for its green threads and frees. Every call must have been destroyed. NULL is fine.
+ * Shielded. */
 void rpc_client_destroy(struct rpc_client *client);
 
 /*
- * Waits until the connection has ended. Returns 0 (it ended in order), the reason it ended with (see
- * rpc_server_serve), -ETIMEDOUT (it lives: also with THRUM_NOW) or -ECANCELED.
+ * Waits until the connection has ended. Returns 0 (it ended in order), the reason it ended with
+ * (see rpc_server_serve), -ETIMEDOUT (it lives: also with THRUM_NOW) or -ECANCELED.
  */
 THRUM_NODISCARD int rpc_client_wait(struct rpc_client *client, thrum_deadline deadline);
 
-/* False once no call can be started any more (ended, or the server drains). Never suspends for long. */
+/* False once no call can be started any more (ended, or the server drains). Never suspends for
+ * long. */
 bool rpc_client_alive(struct rpc_client *client);
 
 /* Bytes on the wire so far. */
@@ -284,7 +292,8 @@ struct rpc_traffic rpc_client_traffic(const struct rpc_client *client);
 /* The other end's public key (borrowed), or NULL on a plain transport. */
 const uint8_t *rpc_client_peer_key(const struct rpc_client *client);
 
-/* How a call ended. message is NUL-terminated UTF-8 from the peer: escape it before a terminal sees it. */
+/* How a call ended. message is NUL-terminated UTF-8 from the peer: escape it before a terminal sees
+ * it. */
 struct rpc_status {
 	enum grpc_status code;
 	char message[256]; /* cut between bytes if longer */
@@ -301,19 +310,21 @@ THRUM_NODISCARD int rpc_client_unary(struct rpc_client *client, const char *path
 
 /*
  * Starts a call; gives *out, for rpc_call_destroy. metadata: borrowed for the call, count entries.
- * Returns 0, -ENOMEM, -EINVAL (bad path or metadata), -ECONNRESET (the connection has ended or drains).
- * Does not wait for the server.
+ * Returns 0, -ENOMEM, -EINVAL (bad path or metadata), -ECONNRESET (the connection has ended or
+ * drains). Does not wait for the server.
  */
 THRUM_NODISCARD int rpc_client_open(struct rpc_client *client, const char *path,
-	const struct rpc_metadata *metadata, size_t count, thrum_deadline deadline,
+	const struct grpc_metadata *metadata, size_t count, thrum_deadline deadline,
 	struct rpc_call **out);
 
-/* No more messages from here. Idempotent. On a server: no effect, the return is the end. Never fails. */
+/* No more messages from here. Idempotent. On a server: no effect, the return is the end. Never
+ * fails. */
 void rpc_call_close_send(struct rpc_call *call);
 
 /*
  * Closes sending, drops what is still to be received and waits for the status.
- * Returns the status's code translated (0: OK), -ETIMEDOUT or -ECANCELED. status: NULL or how it ended.
+ * Returns the status's code translated (0: OK), -ETIMEDOUT or -ECANCELED. status: NULL or how it
+ * ended.
  */
 THRUM_NODISCARD int rpc_call_finish(
 	struct rpc_call *call, struct rpc_status *status, thrum_deadline deadline);
