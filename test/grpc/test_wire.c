@@ -69,8 +69,8 @@ END_TEST
 
 START_TEST(base64_takes_padding_or_none)
 {
-	uint8_t bytes[64], back[64];
-	char text[128];
+	uint8_t bytes[64] = {0}, back[64] = {0};
+	char text[128] = {0};
 	for (size_t len = 0; len < sizeof(bytes); len++) {
 		for (size_t i = 0; i < len; i++)
 			bytes[i] = (uint8_t)(i * 151 + len);
