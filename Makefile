@@ -245,11 +245,11 @@ check: ## install what is missing, build, and run every check of this variant
 	$(Q)$(MAKE) --no-print-directory $(JOBS) build-tests
 	$(Q)$(call run_steps,$(STEPS))
 
-check-asan check-tsan: check-%: ## unit and end-to-end tests under ASan+UBSan, or under TSan
+check-asan check-tsan: check-%: ## unit and end-to-end tests and fuzzers under ASan+UBSan, or TSan
 	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=$* B=$(call variant_dir,$*) build-tests
-	$(Q)$(call run_steps,check-unit check-e2e,VARIANT=$* B=$(call variant_dir,$*))
+	$(Q)$(call run_steps,check-unit check-e2e run-fuzzers,VARIANT=$* B=$(call variant_dir,$*) FUZZ_RUNS=$(or $(FUZZ_RUNS),2000))
 
-build-tests: all $(TEST_FILES)
+build-tests: all $(TEST_FILES) $(addprefix $(B)/fuzz/,$(FUZZERS))
 
 check-e2e: all ## test/e2e against the programs
 	$(Q)test/e2e/run --self-test
@@ -281,8 +281,11 @@ lint-sh: ## shellcheck on every script
 bench: $(addprefix $(B)/bench/,$(BENCHES)) all ## test/bench, one after another
 	$(Q)tools/dev/run-benches $(B) $(or $(ONLY),$(BENCHES) $(notdir $(sort $(wildcard test/bench/*.sh))))
 
-fuzz: $(addprefix $(B)/fuzz/,$(FUZZERS)) ## replay each fuzzer's corpus and mutate it (VARIANT=asan is best)
-	$(Q)tools/dev/run-fuzzers $(VARIANT) $(B)/fuzz $(or $(ONLY),$(FUZZERS))
+fuzz: ## replay each fuzzer's corpus and mutate it, under ASan: FUZZ_RUNS=20000, THRUM_SEED=1
+	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=asan B=$(call variant_dir,asan) run-fuzzers
+
+run-fuzzers: $(addprefix $(B)/fuzz/,$(FUZZERS))
+	$(Q)tools/dev/run-fuzzers $(B)/fuzz $(if $(ONLY),$(filter $(ONLY),$(FUZZERS)),$(FUZZERS))
 
 demo: all ## the main job on a real tree; DIR=… picks it
 	$(Q)B='$(B)' $(if $(DIR),DIR='$(DIR)') tools/dev/demo
@@ -337,4 +340,5 @@ help: ## this list
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 .PHONY: all bench check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
-	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh uninstall
+	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh run-fuzzers \
+	uninstall
