@@ -20,6 +20,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <thrum/error.h>
@@ -51,26 +52,35 @@ struct replica_scan {
 	struct replica_tree *tree;
 	struct thrum_mutex *lock; /* of the index; held for short pieces only */
 
-	/* Hooks; NULL: none. All get arg. */
-	void *arg;
-	/* Before a directory is read: the watcher places its watch. */
-	void (*enter_dir)(void *arg, const char *path, int dirfd);
-	/* A name that kept changing: scan it again a little later. */
-	void (*dirty)(void *arg, const char *path);
-	/* An event was recorded and committed. Called without the lock. directory: the path is one.
-	 */
+	/* An event was recorded and committed; NULL: nobody asks. Called without the lock. */
 	void (*change)(void *arg, const char *path, enum replica_change what, bool directory);
+	void *arg;
+
+	/* The watcher's hooks; NULL: none. */
+	void *watch;
+	/* Before a directory is read: time to place a watch. */
+	void (*enter_dir)(void *watch, const char *path, int dirfd);
+	/* A name that kept changing: scan it again a little later. The lock may be held. */
+	void (*dirty)(void *watch, const char *path);
 
 	struct replica_scan_stats stats;
 };
 
+struct replica_scan_item {
+	const char *path;
+	bool deep; /* and everything below it */
+};
+
 /*
- * Scans the whole share; the path and everything below it; the one name (of a directory: only that
- * it is there and its mode, unless the index does not know it, then everything below it too).
- * Returns 0 (also if single names had errors), -ENXIO (the share is missing; nothing was changed),
- * -ECANCELED, -ENOMEM, or the index's error (-ENOSPC, -EIO, …): what was committed before stands.
- * One scan at a time per share (the caller's lock or thread). Context: green thread. Suspends: may.
+ * Scans some names; the whole share; a path and everything below it; one name. Of a directory that
+ * is not scanned deep: only that it is there, its mode and mtime, unless the index does not know
+ * it: then everything below it too. Returns 0 (also if single names had errors), -ENXIO (the share
+ * is missing; nothing was changed), -ECANCELED, -ENOMEM, or the index's error (-ENOSPC, -EIO, …):
+ * what was committed before stands. Several scans of a share may run at once. Context: green
+ * thread. Suspends: may.
  */
+THRUM_NODISCARD int replica_scan_items(
+	struct replica_scan *scan, const struct replica_scan_item *items, size_t count);
 THRUM_NODISCARD int replica_scan_all(struct replica_scan *scan);
 THRUM_NODISCARD int replica_scan_below(struct replica_scan *scan, const char *path);
 THRUM_NODISCARD int replica_scan_name(struct replica_scan *scan, const char *path);
