@@ -20,11 +20,12 @@
 
 enum { MAX_THREADS = 64, IDLE_SECONDS = 5 };
 
-struct job {
+/* A job that a green thread waits for. */
+struct call {
+	struct thrum__job job;
 	thrum_fn fn;
 	void *arg, *result;
 	struct thrum__wait wait;
-	struct thrum__list link;
 };
 
 static struct {
@@ -44,16 +45,17 @@ static void pool_init(void)
 	pthread_condattr_destroy(&attr);
 }
 
-static void run_job(struct job *job)
+static void run_call(struct thrum__job *job)
 {
-	job->result = job->fn(job->arg);
-	struct thrum__wait *wait = &job->wait;
+	struct call *call = thrum__container_of(job, struct call, job);
+	call->result = call->fn(call->arg);
+	struct thrum__wait *wait = &call->wait;
 	CHECK(thrum__wait_claim(wait, 1)); /* nobody else may end it: see thrum_blocking */
 	thrum__wait_wake(wait);
 }
 
 /* Waits for a job. NULL: there was none for a while. Under the mutex. */
-static struct job *next_job(void)
+static struct thrum__job *next_job(void)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
@@ -65,7 +67,7 @@ static struct job *next_job(void)
 	if (pool.queued == 0)
 		return NULL;
 	pool.queued--;
-	return thrum__container_of(thrum__list_pop_front(&pool.jobs), struct job, link);
+	return thrum__container_of(thrum__list_pop_front(&pool.jobs), struct thrum__job, link);
 }
 
 static void *pool_main(void *arg)
@@ -73,9 +75,9 @@ static void *pool_main(void *arg)
 	(void)arg;
 	pthread_setname_np(pthread_self(), "thrum-blocking");
 	pthread_mutex_lock(&pool.mutex);
-	for (struct job *job; (job = next_job()) != NULL;) {
+	for (struct thrum__job *job; (job = next_job()) != NULL;) {
 		pthread_mutex_unlock(&pool.mutex);
-		run_job(job);
+		job->run(job);
 		pthread_mutex_lock(&pool.mutex);
 	}
 	pool.threads--;
@@ -101,10 +103,10 @@ static int start_thread(void)
 	return -err;
 }
 
-/* Queues a job for a thread that exists. 0 or -EAGAIN. */
-static int submit(struct job *job)
+int thrum__job_submit(struct thrum__job *job)
 {
 	int err = 0;
+	CHECK(pthread_once(&pool.once, pool_init) == 0);
 	pthread_mutex_lock(&pool.mutex);
 	if (pool.idle <= pool.queued && pool.threads < MAX_THREADS) {
 		pool.threads++;
@@ -123,22 +125,21 @@ static int submit(struct job *job)
 
 int thrum_blocking(thrum_fn fn, void *arg, void **result)
 {
-	struct job job = {.fn = fn, .arg = arg};
+	struct call call = {.job.run = run_call, .fn = fn, .arg = arg};
 	if (thrum_self() == NULL) {
-		job.result = fn(arg);
+		call.result = fn(arg);
 	} else {
-		CHECK(pthread_once(&pool.once, pool_init) == 0);
-		thrum__wait_init(&job.wait);
-		int err = submit(&job);
+		thrum__wait_init(&call.wait);
+		int err = thrum__job_submit(&call.job);
 		if (err != 0)
 			return err;
 		/* The job is on this stack and runs whatever happens: no deadline, no cancellation. */
 		thrum_shield_begin();
-		err = thrum__wait_park(&job.wait, "blocking call", THRUM_FOREVER);
+		err = thrum__wait_park(&call.wait, "blocking call", THRUM_FOREVER);
 		thrum_shield_end();
 		CHECK(err == 1);
 	}
 	if (result != NULL)
-		*result = job.result;
+		*result = call.result;
 	return 0;
 }

@@ -39,16 +39,20 @@
 
 enum { TURN = 61, STEAL_ROUNDS = 2, INJECT_BATCH = 32 };
 
-static bool work_visible(struct thrum__runtime *runtime)
+static bool has_work(struct thrum__processor *processor)
 {
-	if (thrum__queue_count(&runtime->inject) > 0)
+	return thrum__queue_count(&processor->inbox) > 0 || !thrum__deque_empty(&processor->deque);
+}
+
+/* Is there anything queued that this processor could take? */
+static bool work_visible(struct thrum__processor *self)
+{
+	struct thrum__runtime *runtime = self->runtime;
+	if (thrum__queue_count(&runtime->inject) > 0 || has_work(self))
 		return true;
-	for (unsigned i = 0; i < runtime->count; i++) {
-		struct thrum__processor *processor = &runtime->processors[i];
-		if (thrum__queue_count(&processor->inbox) > 0 ||
-			!thrum__deque_empty(&processor->deque))
+	for (unsigned i = 0; i < runtime->count && !runtime->migrate; i++)
+		if (has_work(&runtime->processors[i]))
 			return true;
-	}
 	return false;
 }
 
@@ -76,11 +80,25 @@ void thrum__notify(struct thrum__runtime *runtime)
 		thrum__driver_wake(processor->driver);
 }
 
+/*
+ * Debug mode THRUM_DEBUG_MIGRATE=1: each suspension ends on another worker, which shows up what was kept
+ * across it and must not be. Nobody steals then, or it would often come back at once.
+ */
+static void ready_elsewhere(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	struct thrum__runtime *runtime = processor->runtime;
+	processor = &runtime->processors[(processor->index + 1) % runtime->count];
+	thrum__queue_push(&processor->inbox, thread);
+	thrum__driver_wake(processor->driver);
+}
+
 void thrum__ready_local(struct thrum__processor *processor, struct thrum_thread *thread)
 {
 	struct thrum__runtime *runtime = processor->runtime;
-	if (runtime->migrate)
-		processor = &runtime->processors[(processor->index + 1) % runtime->count];
+	if (runtime->migrate) {
+		ready_elsewhere(processor, thread);
+		return;
+	}
 	thrum__queue_push(&processor->inbox, thread);
 	/* Alone, the caller is the only one that could run it, and it is awake. */
 	if (runtime->count > 1)
@@ -188,14 +206,14 @@ static void stop_searching(struct thrum__machine *machine, bool found)
 	struct thrum__runtime *runtime = machine->processor->runtime;
 	machine->searching = false;
 	uint32_t before = __atomic_fetch_sub(&runtime->searching, 1, __ATOMIC_SEQ_CST);
-	if (found && before == 1 && work_visible(runtime))
+	if (found && before == 1 && work_visible(machine->processor))
 		thrum__notify(runtime);
 }
 
 static struct thrum_thread *search(struct thrum__machine *machine)
 {
 	struct thrum__runtime *runtime = machine->processor->runtime;
-	if (runtime->count == 1)
+	if (runtime->count == 1 || runtime->migrate)
 		return NULL;
 	if (!machine->searching) {
 		if (2 * __atomic_load_n(&runtime->searching, __ATOMIC_RELAXED) >= runtime->count)
@@ -219,7 +237,7 @@ static void idle(struct thrum__machine *machine)
 	thrum__full_fence();
 
 	int64_t next = thrum__timers_fire(processor);
-	bool stay = !work_visible(runtime) && !__atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE);
+	bool stay = !work_visible(processor) && !__atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE);
 	int64_t wait = -1;
 	if (next != INT64_MAX) {
 		wait = next - thrum_now();

@@ -2,6 +2,7 @@
 #include "sched/sched_internal.h"
 
 #include <time.h>
+#include <unistd.h>
 
 /*
  * A machine's loop: take a thread, switch to it, and when it switches back do what it asked for.
@@ -87,6 +88,7 @@ static void run(struct thrum__machine *machine, struct thrum_thread *thread)
 void thrum__machine_run(struct thrum__machine *machine)
 {
 	thrum__ctx_adopt(&machine->ctx);
+	machine->os_id = gettid();
 	current_machine = machine;
 	for (;;) {
 		struct thrum_thread *thread = thrum__dispatch(machine);

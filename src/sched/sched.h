@@ -57,4 +57,22 @@ void thrum__wait_wake(struct thrum__wait *wait);
  */
 int thrum__wait_park(struct thrum__wait *wait, const char *reason, thrum_deadline deadline);
 
+/*
+ * True if a park would now end with -ECANCELED: the calling green thread was asked to stop and is not shielded. For
+ * calls that are cancellation points also where they need not wait. False on an OS thread.
+ */
+bool thrum__cancel_due(void);
+
+/*
+ * A call for the pool of OS threads behind thrum_blocking that nobody need wait for. run is called once, on an OS
+ * thread, and owns the job from then on: it frees it, say. Lives until then, wherever it lies.
+ */
+struct thrum__job {
+	void (*run)(struct thrum__job *job);
+	struct thrum__list link;
+};
+
+/* 0, or -EAGAIN (no OS thread to be had; run is not called). Any thread; never suspends. */
+THRUM_NODISCARD int thrum__job_submit(struct thrum__job *job);
+
 #endif

@@ -86,7 +86,8 @@ struct thrum__machine {
 	enum thrum__action action;
 	bool searching; /* counted in runtime->searching */
 	struct thrum__ctx ctx;
-	pthread_t os_thread;
+	pthread_t os_thread; /* to join it; unset for the caller of thrum_run */
+	pid_t os_id;
 };
 
 struct thrum__runtime {

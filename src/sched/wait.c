@@ -210,6 +210,12 @@ static bool must_cancel(const struct thrum_thread *self)
 	return __atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE) && self->shield == 0;
 }
 
+bool thrum__cancel_due(void)
+{
+	const struct thrum_thread *self = thrum_self();
+	return self != NULL && must_cancel(self);
+}
+
 static uint32_t consume(struct thrum__parker *parker)
 {
 	if (__atomic_load_n(&parker->word, __ATOMIC_RELAXED) == THRUM__RUNNING)
