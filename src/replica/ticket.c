@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "replica/index.h"
 
 static const char prefix[] = "thrum-";
 
@@ -13,7 +14,7 @@ enum {
 	VERSION = 1,
 	FIXED = 1 + 32 + REPLICA_TOKEN_SIZE + REPLICA_UUID_SIZE + 8,
 	SUM = 4,
-	BYTES_MAX = FIXED + 1 + REPLICA_ADDRESS_MAX + 1 + REPLICA_NAME_MAX + SUM,
+	BYTES_MAX = FIXED + 1 + REPLICA_ADDRESS_MAX + 1 + REPLICA_TICKET_NAME_MAX + SUM,
 };
 
 static void checksum(uint8_t sum[SUM], const uint8_t *bytes, size_t len)
@@ -23,24 +24,11 @@ static void checksum(uint8_t sum[SUM], const uint8_t *bytes, size_t len)
 	memcpy(sum, full, SUM);
 }
 
-int replica_share_name_check(const char *name)
-{
-	size_t len = strnlen(name, REPLICA_NAME_MAX + 1);
-	if (len == 0 || len > REPLICA_NAME_MAX || name[0] == '.' || name[0] == '-')
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		char ch = name[i];
-		if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
-			    (ch >= '0' && ch <= '9') || ch == '.' || ch == '_' || ch == '-'))
-			return -EINVAL;
-	}
-	return 0;
-}
-
 int replica_ticket_format(char text[REPLICA_TICKET_MAX], const struct replica_ticket *ticket)
 {
 	size_t alen = strlen(ticket->address), nlen = strlen(ticket->name);
-	if (alen == 0 || alen > REPLICA_ADDRESS_MAX || replica_share_name_check(ticket->name) < 0)
+	if (alen == 0 || alen > REPLICA_ADDRESS_MAX ||
+		!replica_share_name_valid(ticket->name, nlen))
 		return -EINVAL;
 
 	uint8_t bytes[BYTES_MAX], *p = bytes;
@@ -105,8 +93,8 @@ int replica_ticket_parse(struct replica_ticket *ticket, const char *text)
 		expires = expires << 8 | *p++;
 	ticket->expires_s = (int64_t)expires;
 	if (!take_string(&p, end, ticket->address, REPLICA_ADDRESS_MAX) ||
-		!take_string(&p, end, ticket->name, REPLICA_NAME_MAX) || p != end ||
-		replica_share_name_check(ticket->name) < 0)
+		!take_string(&p, end, ticket->name, REPLICA_TICKET_NAME_MAX) || p != end ||
+		!replica_share_name_valid(ticket->name, strlen(ticket->name)))
 		return THRUM_EFORMAT;
 	return 0;
 }

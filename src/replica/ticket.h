@@ -26,7 +26,7 @@
 enum {
 	REPLICA_TOKEN_SIZE = 16,
 	REPLICA_UUID_SIZE = 16,
-	REPLICA_NAME_MAX = 64,	  /* of a share */
+	REPLICA_TICKET_NAME_MAX = 64, /* of a share */
 	REPLICA_ADDRESS_MAX = 255, /* "HOST:PORT" */
 	REPLICA_TICKET_MAX = 640, /* text, NUL included */
 };
@@ -37,7 +37,7 @@ struct replica_ticket {
 	uint8_t share[REPLICA_UUID_SIZE];
 	int64_t expires_s; /* seconds since 1970 */
 	char address[REPLICA_ADDRESS_MAX + 1];
-	char name[REPLICA_NAME_MAX + 1];
+	char name[REPLICA_TICKET_NAME_MAX + 1];
 };
 
 /* Writes the text. 0, or -EINVAL (empty or overlong address or name). */
@@ -46,8 +46,5 @@ THRUM_NODISCARD int replica_ticket_format(
 
 /* Reads text, with white space around it allowed. 0, or THRUM_EFORMAT. The expiry is the caller's to judge. */
 THRUM_NODISCARD int replica_ticket_parse(struct replica_ticket *ticket, const char *text);
-
-/* 0 if name can be a share's: 1 to 64 of A-Z a-z 0-9 . _ - , not starting with a dot or dash; else -EINVAL. */
-THRUM_NODISCARD int replica_share_name_check(const char *name);
 
 #endif

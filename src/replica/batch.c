@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+#include "replica/batch.h"
+
+#include <errno.h>
+
+/*
+ * Order, for a whole batch (a crash of the machine at any point leaves each file old or new, and the index not ahead of
+ * the disk):
+ *
+ *   1 flush the file system: the staged contents are durable
+ *   2 lock; decide each leaf anew; put it in place with its guards (root.h); note it in the open transaction
+ *   3 flush again: the names are durable
+ *   4 commit the transaction; unlock
+ *
+ * The lock is held from 2 to 4, so the scan sees file and row change together. After a crash between 2 and 4 the next scan finds files
+ * that the index does not know: local changes, equal to the peer's, so nothing is in conflict and nothing lost.
+ *
+ * While one batch is flushed the next one gathers, so it grows by itself to what the disk can take.
+ */
+
+enum { BATCH_MAX = 1024 };
+
+/* ---------------------------------------------------------------- one leaf */
+
+static void ident_from(struct replica_ident *ident, const struct replica_stat *st)
+{
+	*ident = (struct replica_ident){.dev = st->dev, .ino = st->ino, .ctime_ns = st->ctime_ns};
+}
+
+/* The directory's own marker: make it, or set its mode. */
+static int install_marker(struct replica_root *root, const char *dir, uint32_t mode, struct replica_stat *out)
+{
+	int made = replica_root_make_dir(root, dir, mode, out);
+	if (made < 0)
+		return made;
+	return made > 0 ? 0 : replica_root_set_dir_mode(root, dir, mode, out);
+}
+
+/* A file or symlink: content if it is staged, else only mode and mtime. */
+static int install_leaf(struct replica_root *root, const struct replica_visit *visit,
+	const struct replica_task *task, struct replica_staged *staged, struct replica_stat *out)
+{
+	const struct replica_version *theirs = &task->theirs->version;
+	struct replica_stat expect;
+	replica_expected_stat(&task->mine, &expect);
+	if (staged == NULL)
+		return replica_root_set_meta(
+			root, task->path, &expect, theirs->mode, theirs->mtime_ns, out);
+	int r = replica_root_install(root, staged, task->path, &expect, out);
+	if (r == -ENOENT) {
+		/* Its directory went away, or was never made: its marker is somebody else's matter. */
+		r = replica_root_make_dir(root, visit->path, 0755, NULL);
+		if (r >= 0)
+			r = replica_root_install(root, staged, task->path, &expect, out);
+	}
+	return r;
+}
+
+static int delete_leaf(struct replica_root *root, const struct replica_visit *visit,
+	const struct replica_task *task, bool marker)
+{
+	struct replica_stat expect;
+	if (marker) {
+		/* What is still in it is wanted or unknown; the scan will say so by marking it anew. */
+		int r = replica_root_remove_dir(root, visit->path);
+		return r == -ENOTEMPTY ? 0 : r;
+	}
+	replica_expected_stat(&task->mine, &expect);
+	return replica_root_delete(root, task->path, &expect);
+}
+
+/* Decides anew, acts on the disk, notes it in the index. [lock] and transaction held. */
+static int commit_leaf(struct replica_batch *batch, struct replica_op *op)
+{
+	struct replica_root *root = batch->folder->root;
+	struct replica_visit *visit = op->visit;
+	struct replica_task *task = &visit->tasks[op->task];
+	enum replica_action was = task->action;
+	bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
+
+	int r = replica_visit_redecide(visit, op->task);
+	if (r < 0)
+		return r;
+	if (task->action == REPLICA_DO_NONE || task->action == REPLICA_DO_CONFLICT)
+		return 0; /* the close sees to it */
+	if (task->action != was)
+		return THRUM_ECHANGED;
+
+	struct replica_stat st = {0};
+	struct replica_ident ident;
+	if (task->action == REPLICA_DO_DELETE) {
+		r = delete_leaf(root, visit, task, marker);
+		return r < 0 ? r : replica_visit_commit(visit, op->task, NULL, NULL);
+	}
+	const struct replica_version *theirs = &task->theirs->version;
+	if (!marker && op->staged == NULL &&
+		!replica_version_same_content(theirs, &task->mine.version))
+		return THRUM_ECHANGED; /* it was the same when there was nothing to fetch */
+	r = marker ? install_marker(root, visit->path, theirs->mode, &st)
+		   : install_leaf(root, visit, task, op->staged, &st);
+	if (r < 0)
+		return r;
+	ident_from(&ident, &st);
+	struct replica_version placed = *theirs; /* borrows the target */
+	if (placed.state != REPLICA_SYMLINK)
+		placed.mode = st.mode;
+	return replica_visit_commit(
+		visit, op->task, &ident, placed.mode == theirs->mode ? NULL : &placed);
+}
+
+/* ---------------------------------------------------------------- one directory */
+
+struct seen {
+	int64_t peer;
+	bool known;
+};
+
+static int see_conflict(void *arg, const struct replica_conflict *conflict)
+{
+	struct seen *seen = arg;
+	seen->known |= conflict->peer == seen->peer;
+	return 0;
+}
+
+/* Tells of conflicts that were not on record before. */
+static void announce_conflicts(struct replica_batch *batch, const struct replica_visit *visit)
+{
+	struct replica_folder *folder = batch->folder;
+	struct replica_index *index = folder->daemon->index;
+	for (size_t i = 0; i < visit->count; i++) {
+		const struct replica_task *task = &visit->tasks[i];
+		struct seen seen = {.peer = batch->link->peer};
+		if (task->action != REPLICA_DO_CONFLICT ||
+			replica_index_conflicts(index, folder->id, task->path, see_conflict, &seen) < 0 ||
+			seen.known)
+			continue;
+		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_CONFLICT, folder->name,
+			task->path, batch->link->name, "%s", replica_verdict_reason(task->verdict));
+	}
+}
+
+/* [lock] and transaction held. */
+static int close_visit(struct replica_batch *batch, struct replica_op *op)
+{
+	struct replica_folder *folder = batch->folder;
+	struct replica_visit *visit = op->visit;
+	announce_conflicts(batch, visit);
+	int complete = replica_visit_close(visit);
+	if (complete < 0 || !op->touched)
+		return complete;
+	if (visit->path[0] != '\0' && replica_tree_live(folder->tree, visit->path) == 0) {
+		/* Nothing in it is left. Should the disk disagree, the scan will find what it is. */
+		int r = replica_root_remove_dir(folder->root, visit->path);
+		return r < 0 && r != -ENOTEMPTY && r != THRUM_ECHANGED ? r : complete;
+	}
+	if (complete == 1 && visit->mtime_ns != 0 &&
+		replica_root_set_dir_mtime(folder->root, visit->path, visit->mtime_ns) == 0) {
+		int r = replica_tree_dir_mtime(folder->tree, visit->path, visit->mtime_ns);
+		return r < 0 ? r : complete;
+	}
+	return complete;
+}
+
+/* ---------------------------------------------------------------- the batch */
+
+static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
+{
+	struct replica_folder *folder = batch->folder;
+	struct replica_daemon *daemon = folder->daemon;
+	bool content = false, disk = false;
+	int flushed = 0;
+
+	thrum__list_foreach(node, ops)
+		content |= thrum__container_of(node, struct replica_op, node)->staged != NULL;
+	if (content)
+		flushed = replica_root_sync(folder->root);
+
+	replica_lock(daemon);
+	int r = flushed < 0 ? flushed : replica_index_begin(daemon->index);
+	bool begun = r == 0;
+	thrum__list_foreach(node, ops)
+	{
+		struct replica_op *op = thrum__container_of(node, struct replica_op, node);
+		bool close = op->task == REPLICA_OP_CLOSE;
+		op->result = r < 0 ? r : close ? close_visit(batch, op) : commit_leaf(batch, op);
+		disk |= !close || op->touched;
+		if (r == 0 && op->result == 0 && !close && batch->clear_errors)
+			(void)replica_index_error_set(
+				daemon->index, folder->id, op->visit->tasks[op->task].path, NULL);
+		/* Memory or the index gave out: what is in the transaction is in doubt. */
+		if (op->result == -ENOMEM || op->result == THRUM_EFORMAT)
+			r = op->result;
+	}
+	if (r == 0 && disk)
+		r = replica_root_sync(folder->root);
+	if (begun)
+		r = replica_end(daemon, r);
+	replica_folder_touch(folder);
+	replica_unlock(daemon);
+
+	struct thrum__list *node;
+	while ((node = thrum__list_pop_front(ops)) != NULL) {
+		struct replica_op *op = thrum__container_of(node, struct replica_op, node);
+		if (r < 0)
+			op->result = r;
+		thrum_semaphore_release(&op->done, 1);
+	}
+}
+
+static void *committer(void *arg)
+{
+	struct replica_batch *batch = arg;
+	thrum_shield_begin(); /* it ends when it is told to: its submitters count on it */
+	for (;;) {
+		struct thrum__list ops = {0};
+		CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
+		while (thrum__list_empty(&batch->queue) && !batch->closing)
+			CHECK(thrum_cond_wait(&batch->more, &batch->lock, THRUM_FOREVER) == 0);
+		for (int i = 0; i < BATCH_MAX && !thrum__list_empty(&batch->queue); i++)
+			thrum__list_push_back(&ops, thrum__list_pop_front(&batch->queue));
+		bool end = thrum__list_empty(&ops);
+		thrum_mutex_unlock(&batch->lock);
+		if (end)
+			break;
+		commit_ops(batch, &ops);
+	}
+	thrum_shield_end();
+	return NULL;
+}
+
+int replica_batch_start(
+	struct replica_batch *batch, struct replica_folder *folder, struct replica_link *link)
+{
+	*batch = (struct replica_batch){.folder = folder, .link = link};
+	return thrum_spawn(&batch->thread, committer, batch);
+}
+
+void replica_batch_stop(struct replica_batch *batch)
+{
+	thrum_shield_begin();
+	CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
+	batch->closing = true;
+	thrum_cond_broadcast(&batch->more);
+	thrum_mutex_unlock(&batch->lock);
+	CHECK(thrum_join(batch->thread, NULL, THRUM_FOREVER) == 0);
+	thrum_shield_end();
+}
+
+int replica_batch_commit(struct replica_batch *batch, struct replica_op *op)
+{
+	thrum_shield_begin();
+	CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
+	thrum__list_push_back(&batch->queue, &op->node);
+	thrum_cond_signal(&batch->more);
+	thrum_mutex_unlock(&batch->lock);
+	CHECK(thrum_semaphore_acquire(&op->done, THRUM_FOREVER) == 0);
+	thrum_shield_end();
+	return op->result;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REPLICA_BATCH_H
+#define REPLICA_BATCH_H
+
+#include "replica/daemon.h"
+
+/*
+ * Group commit of a pull: leaves whose content is staged and directories that are done are put in place and into the
+ * index many at a time, with two flushes for all of them (see batch.c).
+ */
+struct replica_batch {
+	struct replica_folder *folder;
+	struct replica_link *link;
+	bool clear_errors; /* the index held errors of the share when the pull began */
+
+	struct thrum_mutex lock;
+	struct thrum_cond more;
+	struct thrum__list queue; /* of struct replica_op */
+	bool closing;
+	struct thrum_thread *thread;
+};
+
+/* One thing to commit; lives on its submitter's stack. */
+struct replica_op {
+	struct thrum__list node;
+	struct replica_visit *visit;
+	size_t task;		       /* the leaf, or REPLICA_OP_CLOSE */
+	struct replica_staged *staged; /* content to install; NULL: none */
+	bool touched;		       /* close: something in the directory changed on disk */
+	int result;
+	struct thrum_semaphore done;
+};
+
+#define REPLICA_OP_CLOSE SIZE_MAX
+
+int replica_batch_start(
+	struct replica_batch *batch, struct replica_folder *folder, struct replica_link *link);
+
+/* Commits what is queued and ends. */
+void replica_batch_stop(struct replica_batch *batch);
+
+/*
+ * Queues the op and waits until it is on the disk and in the index. Leaf: 0, THRUM_ECHANGED (not what was decided on: pull
+ * again later), or the error of the disk. Close: 1 complete, 0 not, or an error. Not a cancellation point.
+ */
+int replica_batch_commit(struct replica_batch *batch, struct replica_op *op);
+
+#endif

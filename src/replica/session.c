@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "replica/daemon.h"
+
+#include <errno.h>
+
+#include "replica/peer.pb-c.h"
+
+/*
+ * A session listens to one peer about one folder: the peer sends its root vectors whenever they change, and what is
+ * not known here yet is pulled. A pull that met something changing is repeated a moment later; one that met errors, after a while.
+ */
+
+#define RETRY_SOON (200 * THRUM_MS)
+#define RETRY_LATE (15 * THRUM_S)
+#define REOPEN	   (1 * THRUM_S)
+
+bool replica_session_in_sync(const struct replica_session *session)
+{
+	struct replica_vt m = {0}, s = {0};
+	bool in_sync = session->heard && replica_folder_vectors(session->folder, &m, &s) == 0 &&
+		replica_vt_leq(&session->m, &s) && replica_vt_leq(&m, &session->s);
+	replica_vt_fini(&m);
+	replica_vt_fini(&s);
+	return in_sync;
+}
+
+/* Takes an event in. 1: there is something to pull; 0: nothing; or an error. */
+static int hear(struct replica_session *session, const Replicad__V1__WatchEvent *event)
+{
+	struct replica_vt m = {0}, s = {0}, mine_m = {0}, mine_s = {0};
+	replica_lock(session->folder->daemon);
+	int r = replica_vt_decode(&m, event->m.data, event->m.len);
+	if (r == 0)
+		r = replica_vt_decode(&s, event->s.data, event->s.len);
+	if (r == 0)
+		r = replica_folder_vectors(session->folder, &mine_m, &mine_s);
+	if (r == 0) {
+		r = !replica_vt_leq(&m, &mine_s);
+		replica_vt_fini(&session->m);
+		replica_vt_fini(&session->s);
+		session->m = m;
+		session->s = s;
+		session->heard = true;
+		m = s = (struct replica_vt){0};
+	}
+	replica_unlock(session->folder->daemon);
+	replica_vt_fini(&m);
+	replica_vt_fini(&s);
+	replica_vt_fini(&mine_m);
+	replica_vt_fini(&mine_s);
+	return r;
+}
+
+/* Pulls everything. Gives when to try again: THRUM_FOREVER if only news is worth it. */
+static int pull_all(struct replica_session *session, thrum_deadline *again)
+{
+	struct replica_pull_result result = {0};
+	struct replica_pull_options options = {.path = ""};
+	*again = THRUM_FOREVER;
+	int r = replica_pull(session->folder, session->link, session->channel, &options, &result);
+	if (r < 0) {
+		if (r != -ECANCELED)
+			thrum__log(THRUM__LOG_WARN, "share %s from %s: %s", session->folder->name,
+				session->link->name, thrum_strerror(r));
+		*again = thrum_after(RETRY_SOON * 5);
+		return r;
+	}
+	if (result.retry)
+		*again = thrum_after(RETRY_SOON);
+	else if (result.errors > 0)
+		*again = thrum_after(RETRY_LATE);
+	replica_lock(session->folder->daemon);
+	session->errors = result.errors;
+	replica_unlock(session->folder->daemon);
+	return 0;
+}
+
+/* How far we know a replica's own counter: an encoded vector; returns its length. [lock] held. */
+static int known_of(struct replica_daemon *daemon, const struct replica_id *id, uint8_t out[REPLICA_VT_ITEM_SIZE])
+{
+	struct replica_vt known = {0};
+	uint64_t time = 0;
+	int r = replica_index_known(daemon->index, id, &time);
+	if (r < 0)
+		return r;
+	replica_vt_single(&known, id, time);
+	replica_vt_encode(&known, out);
+	return (int)replica_vt_encoded_size(&known);
+}
+
+/* Starts the Watch call. */
+static int open_watch(struct replica_session *session, struct rpc_call **out)
+{
+	Replicad__V1__WatchRequest request = REPLICAD__V1__WATCH_REQUEST__INIT;
+	struct replica_daemon *daemon = session->folder->daemon;
+	uint8_t known[REPLICA_VT_ITEM_SIZE];
+	replica_lock(daemon);
+	int r = known_of(daemon, &session->link->replica, known);
+	replica_unlock(daemon);
+	if (r < 0)
+		return r;
+	request.share = (ProtobufCBinaryData){sizeof(session->folder->uuid), session->folder->uuid};
+	request.known = (ProtobufCBinaryData){(size_t)r, known};
+	r = rpc_client_open(session->channel->client, "/replicad.v1.Peer/Watch", NULL, 0,
+		THRUM_FOREVER, out);
+	if (r < 0)
+		return r;
+	r = rpc_call_send(*out, &request.base, THRUM_FOREVER);
+	if (r < 0)
+		rpc_call_destroy(*out);
+	else
+		rpc_call_close_send(*out);
+	return r;
+}
+
+/* Hears one Watch call out. Returns why it ended. */
+static int listen_to(struct replica_session *session, struct rpc_call *call)
+{
+	thrum_deadline again = THRUM_FOREVER;
+	for (;;) {
+		Replicad__V1__WatchEvent *event;
+		int r = rpc_call_recv(call, &replicad__v1__watch_event__descriptor,
+			(ProtobufCMessage **)&event, again);
+		bool due = r == -ETIMEDOUT && thrum_now() >= again;
+		if (r == 0) {
+			r = hear(session, event);
+			rpc_message_free(&event->base);
+			due = r == 1;
+		}
+		if (r < 0 && !due)
+			return r;
+		if (!due)
+			continue;
+		r = pull_all(session, &again);
+		if (r < 0 && (r == -ECANCELED || !rpc_client_alive(session->channel->client)))
+			return r;
+	}
+}
+
+static void *session_main(void *arg)
+{
+	struct replica_session *session = arg;
+	struct replica_link *link = session->link;
+	struct replica_daemon *daemon = link->daemon;
+	int r = 0;
+	/* A peer that has not opened the share yet says so: ask again. */
+	while (!thrum_canceled() && rpc_client_alive(session->channel->client)) {
+		struct rpc_call *call;
+		r = open_watch(session, &call);
+		if (r == 0) {
+			r = listen_to(session, call);
+			rpc_call_destroy(call);
+		}
+		if (r == -ECANCELED || thrum_sleep(REOPEN) < 0)
+			break;
+	}
+	replica_lock(daemon);
+	thrum__list_remove(&session->node);
+	thrum_detach(session->thread);
+	replica_unlock(daemon);
+	replica_folder_leave(session->folder);
+	replica_channel_release(link, session->channel);
+	replica_vt_fini(&session->m);
+	replica_vt_fini(&session->s);
+	free(session);
+	return NULL;
+}
+
+int replica_session_start(
+	struct replica_link *link, struct replica_channel *channel, struct replica_folder *folder)
+{
+	thrum__list_foreach(node, &link->sessions)
+	{
+		struct replica_session *session = thrum__container_of(node, struct replica_session, node);
+		if (session->folder == folder && session->channel == channel)
+			return 0;
+	}
+	if (!replica_folder_enter(folder))
+		return 0; /* it refreshes the links when it is ready */
+	struct replica_session *session = calloc(1, sizeof(*session));
+	int r = -ENOMEM;
+	if (session == NULL)
+		goto leave;
+	*session = (struct replica_session){.link = link, .folder = folder, .channel = channel};
+	r = thrum_spawn(&session->thread, session_main, session);
+	if (r < 0)
+		goto leave;
+	channel->users++;
+	thrum__list_push_back(&link->sessions, &session->node);
+	return 0;
+leave:
+	free(session);
+	folder->users--;
+	return r;
+}
