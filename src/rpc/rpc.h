@@ -66,11 +66,23 @@ void rpc_transport_destroy(struct rpc_transport *transport);
 /* The other end's public key (RPC_KEY_SIZE bytes, borrowed), or NULL on a plain transport. */
 const uint8_t *rpc_transport_peer_key(const struct rpc_transport *transport);
 
-/* Bytes on the wire so far, handshake included. Any thread; never suspends. */
+/* Bytes on the wire, handshake included. */
 struct rpc_traffic {
 	uint64_t in, out;
 };
+
+/* What this transport has carried so far. Any thread; never suspends. */
 struct rpc_traffic rpc_transport_traffic(const struct rpc_transport *transport);
+
+/*
+ * Adds what the transport has carried and will carry to a total as well, atomically: several
+ * transports may share one. total: borrowed for the transport's life; read it with
+ * rpc_traffic_read. Before a server or client takes the transport. Never suspends.
+ */
+void rpc_transport_account(struct rpc_transport *transport, struct rpc_traffic *total);
+
+/* Reads a total that transports add to. Any thread; never suspends. */
+struct rpc_traffic rpc_traffic_read(const struct rpc_traffic *total);
 
 enum {
 	RPC_NOISE_PAYLOAD_MAX = 4096, /* application bytes in the handshake */
