@@ -221,6 +221,12 @@ typedef int (*rpc_handler)(struct rpc_call *call, void *ctx);
 int rpc_call_fail(struct rpc_call *call, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * Ends the call's whole connection once its status has left (at most a second is given to that): for a
+ * client that breaks the rules. Every other call on it ends too. On a handler's green thread only.
+ */
+void rpc_call_hang_up(struct rpc_call *call);
+
 /* Messages in each direction; a server checks it, so that a handler need not. */
 enum rpc_kind {
 	RPC_UNARY,
