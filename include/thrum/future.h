@@ -172,9 +172,8 @@ struct thrum_future_thread {
 
 /*
  * Starts fn(arg) as a green thread, like thrum_spawn, and initialises the future that awaits it.
- * Output: a void *, what fn returned. Dropped before it was ready, it cancels the thread (which
- * ends
- * by itself, maybe later: what arg points to must live that long).
+ * Output: a void *, what fn returned. Dropped before it was ready, it cancels the thread, which
+ * ends by itself, maybe later: what arg points to must live that long.
  * Returns what thrum_spawn does; on failure the future is not initialised. Allocates. Since: 0.1.
  */
 #define thrum_future_thread_spawn(future, fn, arg) \

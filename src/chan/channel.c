@@ -320,6 +320,14 @@ size_t thrum_channel_len(struct thrum_channel *channel)
 	return len;
 }
 
+size_t thrum__channel_waiters(struct thrum_channel *channel)
+{
+	thrum__lock(&channel->lock);
+	size_t n = thrum__waitq_count(&channel->senders) + thrum__waitq_count(&channel->receivers);
+	thrum__unlock(&channel->lock);
+	return n;
+}
+
 int thrum__channel_recv_poll(struct thrum_channel *channel, void *elem,
 	struct thrum_channel_watch *watch, const struct thrum_waker *waker)
 {

@@ -15,6 +15,9 @@
 int thrum__channel_recv_poll(struct thrum_channel *channel, void *elem,
 	struct thrum_channel_watch *watch, const struct thrum_waker *waker);
 
+/* How many threads wait in the channel at this moment. For tests and dumps. */
+size_t thrum__channel_waiters(struct thrum_channel *channel);
+
 /* Disarms: the waker goes; an element that was announced to this watch is announced to the next. */
 void thrum__channel_unwatch(struct thrum_channel *channel, struct thrum_channel_watch *watch);
 

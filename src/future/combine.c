@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Combinators. Each drops a future of its own as soon as that one is ready, and what is left when
- * it is dropped itself; none polls a future again that was ready. All futures of one combinator get
- * the
- * same waker: one wake is one poll of each that is still pending.
+ * it is dropped itself; none polls a future again that was ready. All futures of one combinator
+ * get the same waker: one wake is one poll of each that is still pending.
  */
 #include <thrum/future.h>
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/waitq.h"
 
-#include <errno.h>
-
 void thrum__waitq_push_back(struct thrum_waitq *queue, struct thrum__waiter *waiter)
 {
 	struct thrum__waiter *last = queue->last_;
@@ -88,15 +86,4 @@ void thrum__wakes_fire(struct thrum__wakes *wakes)
 		waiter = next;
 	}
 	wakes->first = NULL;
-}
-
-int thrum__cancel_point(void)
-{
-	struct thrum__wait wait;
-
-	if (thrum__likely(!thrum_canceled()))
-		return 0;
-	/* Only the scheduler knows about shields: ask for a wait that has no time. */
-	thrum__wait_init(&wait);
-	return thrum__wait_park(&wait, "cancel point", THRUM_NOW) == -ECANCELED ? -ECANCELED : 0;
 }

@@ -16,6 +16,8 @@
 #include "sched/sched.h"
 #include <thrum/waitq.h>
 
+#include <errno.h>
+
 struct thrum__waiter {
 	struct thrum__wait wait;
 	struct thrum__waiter *next, *prev;
@@ -44,6 +46,15 @@ static inline struct thrum__waiter *thrum__waitq_first(const struct thrum_waitq 
 	return queue->first_;
 }
 
+static inline size_t thrum__waitq_count(const struct thrum_waitq *queue)
+{
+	size_t n = 0;
+
+	for (const struct thrum__waiter *w = thrum__waitq_first(queue); w != NULL; w = w->next)
+		n++;
+	return n;
+}
+
 /* Starts a wait and queues it behind, or before, all others. */
 void thrum__waitq_push_back(struct thrum_waitq *queue, struct thrum__waiter *waiter);
 void thrum__waitq_push_front(struct thrum_waitq *queue, struct thrum__waiter *waiter);
@@ -64,9 +75,12 @@ void thrum__wakes_add(struct thrum__wakes *wakes, struct thrum__waiter *waiter);
 void thrum__wakes_fire(struct thrum__wakes *wakes);
 
 /*
- * What a call that did not have to wait owes its caller: -ECANCELED if the calling green thread was
- * cancelled and is not shielded, else 0. Never suspends. Without the lock.
+ * What a call that does not have to wait owes its caller nevertheless: -ECANCELED if the calling
+ * green thread is cancelled and not shielded, else 0. Never suspends. Without the lock.
  */
-int thrum__cancel_point(void);
+static inline int thrum__cancel_point(void)
+{
+	return thrum__unlikely(thrum__cancel_due()) ? -ECANCELED : 0;
+}
 
 #endif
