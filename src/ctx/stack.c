@@ -28,6 +28,7 @@
 #endif
 
 enum {
+	GUARD_PAGES = 4, /* code is built without stack probes: one page is soon jumped over */
 	SMALLEST = 14, /* log2: 16 KiB */
 	LARGEST = 24,  /* log2: the largest size that is pooled */
 };
@@ -68,36 +69,41 @@ size_t thrum__stack_size(size_t want)
 	return size;
 }
 
-static int guard(void *page, size_t len)
+static size_t guard_size(void)
 {
-	if (madvise(page, len, MADV_GUARD_INSTALL) == 0)
+	return GUARD_PAGES * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static int guard_install(void *at, size_t size)
+{
+	if (madvise(at, size, MADV_GUARD_INSTALL) == 0)
 		return 0;
-	return mprotect(page, len, PROT_NONE);
+	return mprotect(at, size, PROT_NONE);
 }
 
 static int map_stack(size_t size, void **base)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *at = mmap(NULL, size + page, PROT_READ | PROT_WRITE,
+	size_t guard = guard_size();
+	char *at = mmap(NULL, size + guard, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	if (at == MAP_FAILED)
 		return -ENOMEM;
-	if (guard(at, page) != 0) {
-		munmap(at, size + page);
+	if (guard_install(at, guard) != 0) {
+		munmap(at, size + guard);
 		return -ENOMEM;
 	}
 #ifdef VALGRIND_STACK_REGISTER
 	/* The id is not kept: valgrind drops the registration when the range is unmapped or reused. */
-	(void)VALGRIND_STACK_REGISTER(at + page, at + page + size - 1);
+	(void)VALGRIND_STACK_REGISTER(at + guard, at + guard + size - 1);
 #endif
-	*base = at + page;
+	*base = at + guard;
 	return 0;
 }
 
 static void unmap_stack(void *base, size_t size)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	CHECK(munmap((char *)base - page, size + page) == 0);
+	size_t guard = guard_size();
+	CHECK(munmap((char *)base - guard, size + guard) == 0);
 }
 
 static void *pool_pop(size_t size)

@@ -212,6 +212,11 @@ int thrum__pollable_open(struct thrum__pollable **out, int fd)
 	int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
 		return -errno;
+	return thrum__pollable_watch(out, fd);
+}
+
+int thrum__pollable_watch(struct thrum__pollable **out, int fd)
+{
 	struct thrum__pollable *pollable = take_free();
 	if (pollable == NULL)
 		return -ENOMEM;
@@ -231,6 +236,18 @@ int thrum__pollable_open(struct thrum__pollable **out, int fd)
 	}
 	*out = pollable;
 	return 0;
+}
+
+void thrum__pollable_shut(struct thrum__pollable *pollable)
+{
+	struct thrum__list claimed[2] = {0};
+	thrum__lock(&pollable->lock);
+	pollable->closed = true;
+	claim_all(&pollable->dir[0], CLAIM_CLOSED, &claimed[0]);
+	claim_all(&pollable->dir[1], CLAIM_CLOSED, &claimed[1]);
+	thrum__unlock(&pollable->lock);
+	wake_all(&claimed[0]);
+	wake_all(&claimed[1]);
 }
 
 void thrum__pollable_close(struct thrum__pollable *pollable)
@@ -285,21 +302,24 @@ static int poll_fd(int fd, int events, thrum_deadline deadline)
 	}
 }
 
-/* Begins a wait: 1 it is over at once, 0 enqueued, 2 enqueued and to be checked; THRUM_ECLOSED. */
-static int enqueue(struct thrum__pollable *pollable, struct direction *dir, struct waiter *waiter)
+enum begun { ENQUEUED, ENQUEUED_CHECK, OVER, UNREGISTERED, CLOSED };
+
+static enum begun enqueue(struct thrum__pollable *pollable, struct direction *dir, struct waiter *waiter)
 {
-	int result;
+	enum begun result;
 	struct thrum__parker *self = waiter->wait.parker;
 	thrum__lock(&pollable->lock);
 	if (pollable->closed) {
-		result = THRUM_ECLOSED;
+		result = CLOSED;
+	} else if (pollable->reactor == NULL) {
+		result = UNREGISTERED;
 	} else if (dir->ready) {
 		dir->ready = false;
 		dir->told = self;
-		result = 1;
+		result = OVER;
 	} else {
-		result = dir->told == NULL || dir->told == self ? 0 : 2;
-		if (result == 2)
+		result = dir->told == NULL || dir->told == self ? ENQUEUED : ENQUEUED_CHECK;
+		if (result == ENQUEUED_CHECK)
 			dir->told = self;
 		thrum__list_push_back(&dir->waiters, &waiter->link);
 	}
@@ -307,24 +327,39 @@ static int enqueue(struct thrum__pollable *pollable, struct direction *dir, stru
 	return result;
 }
 
-static int wait_registered(struct thrum__pollable *pollable, int events, const char *reason,
+/* Ends an own wait as an edge would. */
+static void claim_self(struct thrum__pollable *pollable, struct waiter *waiter)
+{
+	thrum__lock(&pollable->lock);
+	bool won = thrum__wait_claim(&waiter->wait, CLAIM_READY);
+	if (won)
+		thrum__list_remove(&waiter->link);
+	thrum__unlock(&pollable->lock);
+	if (won)
+		thrum__wait_wake(&waiter->wait);
+}
+
+/* Not registered, as the pollable was opened, or its runtime has ended, elsewhere. 0: it is now, or a wait was done. */
+static int register_late(struct thrum__pollable *pollable, bool *waited, int events,
 	thrum_deadline deadline)
 {
-	struct direction *dir = &pollable->dir[events == THRUM__WRITABLE];
-	struct waiter waiter = {0};
-	thrum__wait_init(&waiter.wait);
-	int result = enqueue(pollable, dir, &waiter);
-	if (result < 0 || result == 1)
-		return result < 0 ? result : 0;
-	if (result == 2 && poll_fd(pollable->fd, events, THRUM_NOW) == 0 &&
-		thrum__wait_claim(&waiter.wait, CLAIM_READY))
-		thrum__wait_wake(&waiter.wait);
-	result = thrum__wait_park(&waiter.wait, reason, deadline);
-	thrum__lock(&pollable->lock);
-	thrum__list_remove(&waiter.link);
-	thrum__unlock(&pollable->lock);
-	if (result < 0)
+	struct thrum__reactor *reactor = thrum__reactor_current();
+	*waited = reactor == NULL;
+	if (reactor == NULL)
+		return poll_fd(pollable->fd, events, deadline);
+	return attach(pollable, reactor);
+}
+
+static int finish_wait(struct thrum__pollable *pollable, struct waiter *waiter, const char *reason,
+	thrum_deadline deadline)
+{
+	int result = thrum__wait_park(&waiter->wait, reason, deadline);
+	if (result < 0) {
+		thrum__lock(&pollable->lock);
+		thrum__list_remove(&waiter->link);
+		thrum__unlock(&pollable->lock);
 		return result;
+	}
 	return result == CLAIM_READY ? 0 : THRUM_ECLOSED;
 }
 
@@ -332,17 +367,25 @@ int thrum__pollable_wait(
 	struct thrum__pollable *pollable, int events, const char *reason, thrum_deadline deadline)
 {
 	ASSERT(events == THRUM__READABLE || events == THRUM__WRITABLE);
-	thrum__lock(&pollable->lock);
-	struct thrum__reactor *registered = pollable->reactor;
-	int fd = pollable->fd;
-	thrum__unlock(&pollable->lock);
-	if (registered == NULL) {
-		struct thrum__reactor *own = thrum__reactor_current();
-		if (own == NULL)
-			return poll_fd(fd, events, deadline);
-		int err = attach(pollable, own);
-		if (err != 0)
+	struct direction *dir = &pollable->dir[events == THRUM__WRITABLE];
+	for (;;) {
+		struct waiter waiter = {0};
+		thrum__wait_init(&waiter.wait);
+		enum begun begun = enqueue(pollable, dir, &waiter);
+		if (begun == OVER)
+			return 0;
+		if (begun == CLOSED)
+			return THRUM_ECLOSED;
+		if (begun == ENQUEUED)
+			return finish_wait(pollable, &waiter, reason, deadline);
+		if (begun == ENQUEUED_CHECK) {
+			if (poll_fd(pollable->fd, events, THRUM_NOW) == 0)
+				claim_self(pollable, &waiter);
+			return finish_wait(pollable, &waiter, reason, deadline);
+		}
+		bool waited;
+		int err = register_late(pollable, &waited, events, deadline);
+		if (err != 0 || waited)
 			return err;
 	}
-	return wait_registered(pollable, events, reason, deadline);
 }

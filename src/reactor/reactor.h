@@ -31,6 +31,9 @@ struct thrum__pollable;
  */
 THRUM_NODISCARD int thrum__pollable_open(struct thrum__pollable **out, int fd);
 
+/* The same for a descriptor that stays as blocking as it is: its owner only waits for it. */
+THRUM_NODISCARD int thrum__pollable_watch(struct thrum__pollable **out, int fd);
+
 /*
  * Waits until fd may be ready. events: THRUM__READABLE or THRUM__WRITABLE. Any number of green threads, of any
  * worker and runtime, and of OS threads may wait at once. End of stream and errors count as ready.
@@ -40,8 +43,16 @@ THRUM_NODISCARD int thrum__pollable_wait(
 	struct thrum__pollable *pollable, int events, const char *reason, thrum_deadline deadline);
 
 /*
+ * Ends all waits with THRUM_ECLOSED, and each that begins later; the pollable stays until close. An OS
+ * thread's wait on a pollable that no green thread has used sleeps in poll(2) and is not ended. Any thread; never
+ * suspends.
+ */
+void thrum__pollable_shut(struct thrum__pollable *pollable);
+
+/*
  * Ends all waits, with THRUM_ECLOSED, and the pollable. Call it before closing the descriptor. No wait may *begin* any
- * more; those that are under way may still be returning. NULL is fine. Any thread; never suspends.
+ * more; those that are under way may still be returning. An OS thread that waits for a descriptor
+ * no runtime knows sits in poll(2), and is not woken. NULL is fine. Any thread; never suspends.
  */
 void thrum__pollable_close(struct thrum__pollable *pollable);
 

@@ -92,7 +92,7 @@ static void ready_elsewhere(struct thrum__processor *processor, struct thrum_thr
 	thrum__driver_wake(processor->driver);
 }
 
-void thrum__ready_local(struct thrum__processor *processor, struct thrum_thread *thread)
+static void ready_local(struct thrum__processor *processor, struct thrum_thread *thread)
 {
 	struct thrum__runtime *runtime = processor->runtime;
 	if (runtime->migrate) {
@@ -100,9 +100,31 @@ void thrum__ready_local(struct thrum__processor *processor, struct thrum_thread 
 		return;
 	}
 	thrum__queue_push(&processor->inbox, thread);
-	/* Alone, the caller is the only one that could run it, and it is awake. */
-	if (runtime->count > 1)
+	if (runtime->count > 1 && !processor->polling)
 		thrum__notify(runtime);
+}
+
+void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	struct thrum__runtime *runtime = processor->runtime;
+	if (runtime->migrate) {
+		ready_elsewhere(processor, thread);
+		return;
+	}
+	/* Alone in our queues it is what we run next, and nobody need be woken to steal it from us. */
+	uint32_t count = thrum__queue_push(&processor->inbox, thread);
+	if (runtime->count > 1 && (count > 1 || !thrum__deque_empty(&processor->deque)))
+		thrum__notify(runtime);
+}
+
+bool thrum__yield_is_vain(struct thrum__processor *processor)
+{
+	struct thrum__runtime *runtime = processor->runtime;
+	if (has_work(processor) || thrum__queue_count(&runtime->inject) > 0 || runtime->migrate ||
+		(processor->tick + 1) % TURN == 0)
+		return false;
+	processor->tick++;
+	return true;
 }
 
 void thrum__ready(struct thrum_thread *thread)
@@ -110,7 +132,7 @@ void thrum__ready(struct thrum_thread *thread)
 	struct thrum__runtime *runtime = __atomic_load_n(&thread->runtime, __ATOMIC_RELAXED);
 	struct thrum__machine *machine = thrum__machine_self();
 	if (machine != NULL && machine->processor->runtime == runtime) {
-		thrum__ready_local(machine->processor, thread);
+		ready_local(machine->processor, thread);
 		return;
 	}
 	/*
@@ -123,12 +145,16 @@ void thrum__ready(struct thrum_thread *thread)
 	__atomic_fetch_sub(&runtime->visitors, 1, __ATOMIC_RELEASE);
 }
 
-/* Timers and events that are ready now. */
-static void poll_now(struct thrum__processor *processor)
+/*
+ * Fires timers and lets the driver deliver events, sleeping at most wait_ns. What they make runnable is announced once at
+ * the end, not one by one: idle, we would be the first to be called ourselves, each time.
+ */
+static void poll_driver(struct thrum__processor *processor, int64_t wait_ns)
 {
-	thrum__count(&processor->counters.polls);
+	processor->polling = true;
+	thrum__driver_poll(processor->driver, wait_ns);
 	thrum__timers_fire(processor);
-	thrum__driver_poll(processor->driver, 0);
+	processor->polling = false;
 }
 
 static struct thrum_thread *take_local(struct thrum__processor *processor)
@@ -147,8 +173,12 @@ static struct thrum_thread *take_in_turn(struct thrum__processor *processor)
 {
 	uint32_t turn = ++processor->tick % TURN;
 	if (turn == 0) {
-		poll_now(processor);
-		return thrum__queue_pop(&processor->runtime->inject);
+		thrum__count(&processor->counters.polls);
+		poll_driver(processor, 0);
+		struct thrum_thread *thread = thrum__queue_pop(&processor->runtime->inject);
+		if (processor->runtime->count > 1 && has_work(processor))
+			thrum__notify(processor->runtime);
+		return thread;
 	}
 	bool lost;
 	if (turn == TURN / 2)
@@ -236,7 +266,7 @@ static void idle(struct thrum__machine *machine)
 	thrum__unlock(&runtime->idle_lock);
 	thrum__full_fence();
 
-	int64_t next = thrum__timers_fire(processor);
+	int64_t next = __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED);
 	bool stay = !work_visible(processor) && !__atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE);
 	int64_t wait = -1;
 	if (next != INT64_MAX) {
@@ -244,8 +274,7 @@ static void idle(struct thrum__machine *machine)
 		wait = wait < 0 ? 0 : wait;
 	}
 	thrum__count(stay ? &processor->counters.sleeps : &processor->counters.polls);
-	thrum__driver_poll(processor->driver, stay ? wait : 0);
-	thrum__timers_fire(processor);
+	poll_driver(processor, stay ? wait : 0);
 
 	thrum__lock(&runtime->idle_lock);
 	if (processor->called) {
@@ -259,6 +288,9 @@ static void idle(struct thrum__machine *machine)
 		}
 	}
 	thrum__unlock(&runtime->idle_lock);
+	/* More than we can run at once. If we are searching, stop_searching will say so. */
+	if (!machine->searching && thrum__queue_count(&processor->inbox) > 1 && runtime->count > 1)
+		thrum__notify(runtime);
 }
 
 struct thrum_thread *thrum__dispatch(struct thrum__machine *machine)

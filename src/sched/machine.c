@@ -80,7 +80,7 @@ static void run(struct thrum__machine *machine, struct thrum_thread *thread)
 		 !__atomic_compare_exchange_n(&thread->parker.word, &expected, THRUM__PARKED, false,
 			 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 	if (machine->action == THRUM__ACT_YIELD)
-		thrum__ready_local(processor, thread);
+		thrum__ready_yielded(processor, thread);
 	else if (machine->action == THRUM__ACT_EXIT)
 		thrum__thread_end(machine, thread);
 }

@@ -72,6 +72,7 @@ struct thrum__processor {
 	bool called;		      /* under runtime->idle_lock: taken off the idle list by a submitter */
 	/* the rest: only the machine that runs this processor */
 	uint32_t index, tick;
+	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
 	uint64_t random;
 	struct thrum__stack_cache stacks;
 	struct thrum_thread *free_threads;
@@ -119,8 +120,10 @@ void thrum__machine_suspend(struct thrum_thread *self, enum thrum__action action
 struct thrum_thread *thrum__dispatch(struct thrum__machine *machine);
 /* Makes a thread runnable that was parked; it may be gone when this returns. Any OS thread. */
 void thrum__ready(struct thrum_thread *thread);
-/* Puts a thread at the end of a processor's inbox. Its machine only. */
-void thrum__ready_local(struct thrum__processor *processor, struct thrum_thread *thread);
+/* The same for a thread that has just yielded, on its machine. */
+void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_thread *thread);
+/* True if yielding would only come back at once; counts as a dispatch for the turns. */
+bool thrum__yield_is_vain(struct thrum__processor *processor);
 /* After work was queued where others may take it: wakes an idle processor if nobody is searching. */
 void thrum__notify(struct thrum__runtime *runtime);
 

@@ -258,11 +258,11 @@ void thrum_detach(struct thrum_thread *thread)
 
 void thrum_yield(void)
 {
-	struct thrum_thread *self = thrum_self();
-	if (self == NULL)
+	struct thrum__machine *machine = thrum__machine_self();
+	if (machine == NULL || machine->current == NULL)
 		sched_yield();
-	else
-		thrum__machine_suspend(self, THRUM__ACT_YIELD);
+	else if (!thrum__yield_is_vain(machine->processor))
+		thrum__machine_suspend(machine->current, THRUM__ACT_YIELD);
 }
 
 /* ---------------------------------------------------------------- cancelling */
