@@ -26,8 +26,8 @@ struct thrum_dns_result {
 /*
  * Looks up the stream addresses of a host and service, as the system does (getaddrinfo: hosts
  * file, name servers, gai.conf). Numeric hosts with numeric services are converted in place.
- * out: an empty or used result; gives at least one address, ended by thrum_dns_result_fini.
- * Untouched on failure.
+ * out: gives at least one address, ended by thrum_dns_result_fini; its old content is not looked
+ * at, and on failure it is untouched.
  * host: a name or numeric address; NULL or "": this machine. service: a number or name; NULL:
  * port 0.
  * Returns 0, THRUM_ENOHOST (no such host, or it has no address), -EAGAIN (no name server

@@ -23,11 +23,11 @@ enum thrum_poll_events {
 };
 
 /*
- * Prepares a descriptor for waits. fd: borrowed until thrum_poll_close; neither closed nor
- * changed, so the caller decides whether it is non-blocking (it should be: readiness is a hint).
- * out: gives the handle. Returns 0, -EBADF, -EPERM (a regular file or directory: always ready),
- * -EEXIST (this descriptor is already being waited on through another handle; dup(2) it),
- * -ENOMEM.
+ * Prepares a descriptor for waits. fd: borrowed for the call (a duplicate is kept); nothing about it
+ * changes, so the caller decides whether it is non-blocking (it should be: readiness is a hint).
+ * Several handles for one descriptor are fine.
+ * out: gives the handle. Returns 0, -EBADF, -EMFILE, -ENOMEM, -EPERM (a regular file or directory:
+ * always ready).
  * Context: green thread or OS thread. Suspends: never. Since: 0.1.
  */
 THRUM_NODISCARD THRUM_API int thrum_poll_open(struct thrum_poll **out, int fd);
@@ -43,8 +43,8 @@ THRUM_NODISCARD THRUM_API int thrum_poll_wait(
 	struct thrum_poll *poll, int events, thrum_deadline deadline);
 
 /*
- * Takes the handle and wakes its waiters with THRUM_ECLOSED; fd is the caller's again, who
- * closes it after this call. NULL is fine. No wait may start afterwards.
+ * Takes the handle and wakes its waiters with THRUM_ECLOSED. NULL is fine. No wait may start
+ * afterwards.
  * Context: any thread. Suspends: never. Since: 0.1.
  */
 THRUM_API void thrum_poll_close(struct thrum_poll *poll);
