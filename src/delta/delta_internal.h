@@ -8,7 +8,7 @@
 struct delta_job {
 	int (*step)(struct delta_job *job, struct delta_io *io);
 	void (*fini)(struct delta_job *job); /* frees what the job owns, not the job */
-	int result;			     /* sticky: DELTA_NEED while at work, then DELTA_DONE or an error */
+	int result; /* sticky: DELTA_NEED while at work, then DELTA_DONE or an error */
 	struct delta_stats stats;
 	struct delta_fault fault;
 };
@@ -63,8 +63,8 @@ void delta__md4(const uint8_t *bytes, size_t len, uint8_t to[DELTA__MD4_LEN]);
 /* ---- weak sums: the 32-bit digest is also the whole rolling state, for both kinds ---- */
 struct delta__weak {
 	bool rabinkarp;
-	uint32_t len;	    /* of the window */
-	uint32_t power;	    /* RabinKarp: multiplier^len */
+	uint32_t len;       /* of the window */
+	uint32_t power;     /* RabinKarp: multiplier^len */
 	uint32_t drop[256]; /* RabinKarp: what leaves the sum with each byte value */
 };
 
@@ -81,7 +81,7 @@ uint32_t delta__rk_power(uint32_t exponent);
 uint32_t delta__weak_sum(bool rabinkarp, const uint8_t *bytes, size_t len);
 void delta__weak_init(struct delta__weak *weak, bool rabinkarp, uint32_t len);
 
-/* Shrinks a window of len bytes by its first one. power: multiplier^len, updated for the next call. */
+/* Takes the first of a window's len bytes away. power: multiplier^len, kept up to date. */
 uint32_t delta__weak_shrink(
 	bool rabinkarp, uint32_t sum, uint8_t first, uint32_t len, uint32_t *power);
 
@@ -95,13 +95,13 @@ struct delta__slot {
 
 struct delta_index {
 	uint32_t magic, block_len, strong_len, count;
-	uint32_t *weak;		   /* [count] */
-	uint8_t *strong;	   /* [count * strong_len] */
+	uint32_t *weak;            /* [count] */
+	uint8_t *strong;           /* [count * strong_len] */
 	struct delta__slot *table; /* power of two, at most half full */
-	unsigned table_shift;	   /* 32 - log2 of the slots */
-	uint64_t *filter;	   /* blocked Bloom filter over the weak sums, see index.c */
+	unsigned table_shift;      /* 32 - log2 of the slots */
+	uint64_t *filter;          /* blocked Bloom filter over the weak sums, see index.c */
 	unsigned filter_shift;
-	uint32_t built;		   /* blocks entered so far */
+	uint32_t built; /* blocks entered so far */
 };
 
 /* Sizes the table for index->count blocks. 0 or -ENOMEM. */
@@ -124,9 +124,9 @@ static inline bool delta__index_is(
 }
 
 /*
- * The filter's word and mask of a weak sum: the word by its high bits, two bits in it by the middle ones (the lowest
- * bits of a RabinKarp sum see only the lowest bits of the bytes). Rollsum's bits cluster, so they are
- * multiplied out first.
+ * The filter's word and mask of a weak sum: the word by its high bits, two bits in it by the middle
+ * ones (the lowest bits of a RabinKarp sum see only the lowest bits of the bytes). Rollsum's bits
+ * cluster, so they are multiplied out first.
  */
 static inline uint32_t delta__filter_key(bool rabinkarp, uint32_t weak)
 {
@@ -141,7 +141,8 @@ static inline bool delta__filter_may_have(const uint64_t *filter, unsigned shift
 
 /* ---- delta commands ---- */
 struct delta__emit {
-	uint64_t copy_from, copy_len; /* a copy not yet written: neighbours are joined; len 0: none */
+	/* A copy not yet written, for neighbours to be joined to it; copy_len 0: none. */
+	uint64_t copy_from, copy_len;
 };
 
 int delta__emit_magic(struct thrum__buf *out);

@@ -12,19 +12,21 @@
  *   [ done | pending literal | window ........ | bytes not looked at | free ]
  *          lit               pos               pos + block_len       end    cap
  *
- * A window that equals a block goes out as a copy, and the next window starts behind it. Else the window rolls on by one byte,
- * which joins the literal; every LITERAL_MAX of them go out. At the end of the input the window
- * shrinks: only the basis' last block can be shorter than the others, so only that one is tried.
+ * A window that equals a block goes out as a copy, and the next window starts behind it. Else the
+ * window rolls on by one byte, which joins the literal; every LITERAL_MAX of them go out. At the
+ * end of the input the window shrinks: only the basis' last block can be shorter than the others,
+ * so only that one is tried.
  *
  * Invariants
- *   [I1] lit <= pos <= end <= cap and pos - lit <= LITERAL_MAX, so a slide moves less than it frees over time.
- *   [I2] What goes out depends on the bytes alone, not on how the steps cut them: flushing and the budget
- *        look at lit and pos, never at end, until the input is over.
+ *   [I1] lit <= pos <= end <= cap, and pos - lit <= LITERAL_MAX until the input is over.
+ *   [I2] What goes out depends on the bytes alone, not on how the steps cut them: flushing and
+ *        the budget look at lit and pos, never at end, until the input is over.
  *
- * Rejected: a strong sum at every weak hit. With 32-bit weak sums a file of many blocks, or one made for
- * it, has a false hit every few bytes, and each costs a whole block's hash. The budget allows
- * BUDGET_FACTOR bytes hashed in vain for each byte seen; beyond it table hits are passed over. The block after the
- * last copied one is tried always, so a run of matches goes on once it is found.
+ * Rejected: a strong sum at every weak hit. With 32-bit weak sums a file of many blocks, or one
+ * made for it, has a false hit every few bytes, and each costs a whole block's hash. The budget
+ * allows BUDGET_FACTOR bytes hashed in vain for each byte seen; beyond it table hits are passed
+ * over. The block after the last copied one is tried always, so a run of matches goes on once it is
+ * found.
  */
 
 enum {
@@ -41,8 +43,8 @@ struct diff {
 	size_t lit, pos, end, cap;
 	uint64_t slid; /* bytes of input before buf[0] */
 	bool started, tested;
-	uint32_t sum;	 /* of the window, if tested */
-	uint32_t next;	 /* block behind the last copied one, or DELTA__NO_BLOCK */
+	uint32_t sum;    /* of the window, if tested */
+	uint32_t next;   /* block behind the last copied one, or DELTA__NO_BLOCK */
 	uint64_t wasted; /* bytes hashed in vain */
 	struct delta__weak weak;
 };
@@ -67,7 +69,7 @@ static size_t roll_rabinkarp(
 	const uint8_t *in = p + diff->weak.len;
 	uint32_t s = *sum;
 	size_t i = 0;
-	/* Two bytes per link of the chain of multiplications; four sums go through the filter together. */
+	/* Two bytes per link of the chain of multiplications; one branch for four sums. */
 	for (; most - i >= 4; i += 4) {
 		uint32_t t0 = in[i] - drop[p[i]], t1 = in[i + 1] - drop[p[i + 1]];
 		uint32_t t2 = in[i + 2] - drop[p[i + 2]], t3 = in[i + 3] - drop[p[i + 3]];
@@ -182,11 +184,11 @@ static int copy_block(struct diff *diff, uint32_t block, size_t len, struct thru
 	diff->lit = diff->pos;
 	diff->tested = false;
 	diff->next = block + 1;
-	return delta__emit_copy(&diff->emit, &diff->job.stats,
-		(uint64_t)block * diff->index->block_len, len, out);
+	return delta__emit_copy(
+		&diff->emit, &diff->job.stats, (uint64_t)block * diff->index->block_len, len, out);
 }
 
-/* Finds the next window to test: the one at pos if it was not yet, else the next weak hit. False: none in sight. */
+/* Moves pos to the next window to test: it is there if untested, else at the next weak hit. */
 static bool next_window(struct diff *diff)
 {
 	size_t len = diff->index->block_len;
@@ -201,9 +203,8 @@ static bool next_window(struct diff *diff)
 	bool hit = false;
 	if (most > literal_room)
 		most = literal_room;
-	diff->pos += diff->weak.rabinkarp
-			     ? roll_rabinkarp(diff, window, most, &diff->sum, &hit)
-			     : roll_rollsum(diff, window, most, &diff->sum, &hit);
+	diff->pos += diff->weak.rabinkarp ? roll_rabinkarp(diff, window, most, &diff->sum, &hit)
+					  : roll_rollsum(diff, window, most, &diff->sum, &hit);
 	return hit;
 }
 
@@ -240,8 +241,8 @@ static int match_tail(struct diff *diff, struct thrum__buf *out)
 		if (block != DELTA__NO_BLOCK)
 			return copy_block(diff, block, len, out);
 		diff->tested = false;
-		diff->sum = delta__weak_shrink(
-			rabinkarp, diff->sum, diff->buf[diff->pos], len, &power);
+		diff->sum =
+			delta__weak_shrink(rabinkarp, diff->sum, diff->buf[diff->pos], len, &power);
 		diff->pos++;
 	}
 	return 0;
@@ -321,8 +322,7 @@ int delta_diff_create(struct delta_job **out, const struct delta_index *index)
 	if (index != NULL && index->count > 0) {
 		diff->index = index;
 		block_len = index->block_len;
-		delta__weak_init(
-			&diff->weak, delta__is_rabinkarp(index->magic), index->block_len);
+		delta__weak_init(&diff->weak, delta__is_rabinkarp(index->magic), index->block_len);
 	}
 	diff->next = DELTA__NO_BLOCK;
 	diff->cap = 2 * block_len + LITERAL_MAX + DELTA_STEP_MAX;

@@ -7,7 +7,7 @@
  *   00            end
  *   01 .. 40      literal of that many bytes, which follow
  *   41 .. 44      literal; its length follows (1, 2, 4, 8 bytes), then the bytes
- *   45 .. 54      copy; 45 + 4 * size index of the offset + size index of the length; offset, length follow
+ *   45 .. 54      copy; 45 + 4 * (offset's size index) + (length's size index); then both
  */
 
 enum {

@@ -5,9 +5,9 @@
 #include <sodium.h>
 
 /*
- * A signature is u32 magic, u32 block_len, u32 strong_len, then per block u32 weak sum and the first strong_len
- * bytes of the strong sum; the last block may be shorter, its length is not told. A delta is u32 magic and
- * commands (emit.c). All integers big-endian.
+ * A signature is u32 magic, u32 block_len, u32 strong_len, then per block u32 weak sum and the
+ * first strong_len bytes of the strong sum; the last block may be shorter, its length is not told.
+ * A delta is u32 magic and commands (emit.c). All integers big-endian.
  */
 
 enum {

@@ -6,10 +6,11 @@
 #include "delta/delta_internal.h"
 
 /*
- * Problem: at every byte of a new file one asks "is there a block with this weak sum?", and the answer is
- * nearly always no. A hash table of half a million blocks misses the cache at each question.
+ * Problem: at every byte of a new file one asks "is there a block with this weak sum?", and the
+ * answer is nearly always no. A hash table of half a million blocks misses the cache at each
+ * question.
  *
- *   weak sum ──► filter: 16..32 bits per block, one load, ~2 % false   (fits the second-level cache)
+ *   weak sum ──► filter: 16..32 bits per block, one load, ~2 % false; fits the L2 cache
  *                  │ maybe
  *                  ▼
  *                table: open addressing, {weak, block}, at most half full
@@ -17,10 +18,11 @@
  *                  ▼
  *                strong sum, compared with each block of that weak sum
  *
- * Bounds, whatever the signature says (it may come from a peer): a lookup looks at MAX_PROBE slots at most, and
- * at most MAX_EQUAL blocks of one weak sum are in the table. A block that finds no room is not
- * entered: the delta grows, the time does not. Blocks with equal sums both ways (a file of zeroes) take one
- * slot; the diff job tries the block after the last copied one by itself, so runs of them still match.
+ * Bounds, whatever the signature says (it may come from a peer): a lookup looks at MAX_PROBE slots
+ * at most, and at most MAX_EQUAL blocks of one weak sum are in the table. A block that finds no
+ * room is not entered: the delta grows, the time does not. Blocks with equal sums both ways (a file
+ * of zeroes) take one slot; the diff job tries the block after the last copied one by itself, so
+ * runs of them still match.
  */
 
 enum {
@@ -45,6 +47,19 @@ static unsigned bits_for(uint64_t count, unsigned least)
 	return bits;
 }
 
+/* Gives back what the arrays have in reserve; a failure leaves them as they were. */
+static void trim(struct delta_index *index)
+{
+	if (index->count == 0)
+		return;
+	uint32_t *weak = realloc(index->weak, index->count * sizeof(*weak));
+	if (weak != NULL)
+		index->weak = weak;
+	uint8_t *strong = realloc(index->strong, (size_t)index->count * index->strong_len);
+	if (strong != NULL)
+		index->strong = strong;
+}
+
 int delta__index_prepare(struct delta_index *index)
 {
 	unsigned slot_bits = bits_for((uint64_t)index->count * 2, MIN_SLOT_BITS);
@@ -52,6 +67,7 @@ int delta__index_prepare(struct delta_index *index)
 	if (slot_bits > 32)
 		slot_bits = 32;
 	size_t slots = (size_t)1 << slot_bits;
+	trim(index);
 	index->table = malloc(slots * sizeof(*index->table));
 	index->filter = calloc((size_t)1 << filter_bits, sizeof(*index->filter));
 	if (index->table == NULL || index->filter == NULL)
@@ -79,8 +95,8 @@ static void enter(struct delta_index *index, uint32_t block)
 		}
 		if (slot->weak != weak)
 			continue;
-		if (delta__index_is(index, slot->block,
-			    index->strong + (size_t)block * index->strong_len))
+		if (delta__index_is(
+			    index, slot->block, index->strong + (size_t)block * index->strong_len))
 			return;
 		equal++;
 	}

@@ -66,7 +66,8 @@ int delta_run(struct delta_job *job, const void *in, size_t in_len, struct thrum
 	/* With eof said, no job asks for more. */
 	CHECK(result != DELTA_NEED);
 	if (result == DELTA_DONE && io.in_len > 0)
-		return delta__fault(job, DELTA_CAUSE_CORRUPT, job->stats.in_bytes, "bytes behind the end");
+		job->result = result = delta__fault(
+			job, DELTA_CAUSE_CORRUPT, job->stats.in_bytes, "bytes behind the end");
 	return result;
 }
 

@@ -8,7 +8,7 @@
 
 enum {
 	HEADER_LEN = 12,
-	FIRST_CAP = 1024,	  /* blocks */
+	FIRST_CAP = 1024,         /* blocks */
 	BUILD_PER_STEP = 8 * 1024 /* blocks */
 };
 
@@ -26,7 +26,8 @@ static int read_header(struct load *load, struct delta_io *io)
 	struct delta_job *job = &load->job;
 	struct delta_index *index = load->index;
 	if (!delta__gather(job, io, load->piece, &load->have, HEADER_LEN)) {
-		if (load->have >= 4 && delta__strong_max((uint32_t)delta__get_be(load->piece, 4)) == 0)
+		if (load->have >= 4 &&
+			delta__strong_max((uint32_t)delta__get_be(load->piece, 4)) == 0)
 			return delta__fault(job, DELTA_CAUSE_MAGIC, 0, "not a signature");
 		return 0;
 	}
@@ -71,7 +72,8 @@ static int add_block(struct load *load, const uint8_t *sums)
 	if (result < 0)
 		return result;
 	index->weak[index->count] = (uint32_t)delta__get_be(sums, 4);
-	memcpy(index->strong + (size_t)index->count * index->strong_len, sums + 4, index->strong_len);
+	memcpy(index->strong + (size_t)index->count * index->strong_len, sums + 4,
+		index->strong_len);
 	index->count++;
 	load->job.stats.blocks++;
 	return 0;
@@ -117,8 +119,8 @@ static int load_step(struct delta_job *job, struct delta_io *io)
 	if (!io->eof)
 		return DELTA_NEED;
 	if (!load->has_header || load->have > 0)
-		return delta__fault(
-			job, DELTA_CAUSE_TRUNCATED, job->stats.in_bytes, "the signature ends too early");
+		return delta__fault(job, DELTA_CAUSE_TRUNCATED, job->stats.in_bytes,
+			"the signature ends too early");
 	return build(load);
 }
 
@@ -135,8 +137,8 @@ int delta_load_create(struct delta_job **out, uint32_t max_blocks)
 	struct load *load = delta__job_create(sizeof(*load), load_step, load_fini);
 	if (load == NULL)
 		return -ENOMEM;
-	load->max_blocks = max_blocks > 0 && max_blocks < DELTA__NO_BLOCK ? max_blocks
-									   : DELTA__NO_BLOCK - 1;
+	load->max_blocks =
+		max_blocks > 0 && max_blocks < DELTA__NO_BLOCK ? max_blocks : DELTA__NO_BLOCK - 1;
 	load->index = calloc(1, sizeof(*load->index));
 	if (load->index == NULL) {
 		delta_job_destroy(&load->job);

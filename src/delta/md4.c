@@ -2,7 +2,7 @@
 #include "delta/delta_internal.h"
 
 /*
- * MD4 (RFC 1320), broken long ago and here only because old signatures are made with it. Whole buffers.
+ * MD4 (RFC 1320) of whole buffers. Broken long ago; here only for signatures made with it.
  */
 
 enum { CHUNK = 64 };

@@ -10,9 +10,9 @@
  *              roll: s1 += in - out; s2 += s1 - n (out + 31)
  */
 
-#define RK_INVERSE    UINT32_C(0x98f009ad) /* RK_MULT * RK_INVERSE == 1 */
-#define RK_ADJUST     (DELTA__RK_MULT - 1)
-#define ROLLSUM_CHAR  31u
+#define RK_INVERSE   UINT32_C(0x98f009ad) /* RK_MULT * RK_INVERSE == 1 */
+#define RK_ADJUST    (DELTA__RK_MULT - 1)
+#define ROLLSUM_CHAR 31u
 
 uint32_t delta__rk_power(uint32_t exponent)
 {
@@ -25,7 +25,7 @@ uint32_t delta__rk_power(uint32_t exponent)
 	return power;
 }
 
-/* Four bytes per link of the dependency chain: the multiplications inside one link are independent. */
+/* Four bytes per link of the chain: the multiplications inside a link need not wait. */
 static uint32_t rk_sum(const uint8_t *p, size_t len)
 {
 	const uint32_t m = DELTA__RK_MULT, m2 = m * m, m3 = m2 * m, m4 = m3 * m;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rdelta against rdiff on the same files: signature, delta and patch, output to /dev/null, page cache warm.
+ * rdelta against rdiff on the same files: signature, delta and patch, output to /dev/null, page
+ * cache warm.
  *
  *   delta [MB [BLOCK [ROUNDS]]]         (256 2048 3)
  *
- * The two run in turn; medians of the rounds. Prints MB/s of the new file, user + system seconds and peak memory. Data is random and
- * seeded, in $TMPDIR or /tmp.
+ * The two run in turn; medians of the rounds. Prints MB/s of the new file, user + system seconds
+ * and peak memory. Data is random and seeded, in $TMPDIR or /tmp.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +61,8 @@ static void fill_random(uint8_t *data, size_t len, uint64_t *seed)
 	}
 }
 
-/* The basis, and what became of it: 1 % of its bytes changed in pieces of 64; 1 MiB put in front; another file. */
+/* The basis, and what became of it: 1 % of its bytes changed in pieces of 64; 1 MiB put in front;
+ * another file. */
 static void make_files(size_t len)
 {
 	uint64_t seed = 20261120;
@@ -138,8 +140,8 @@ static const struct workload workloads[] = {
 	{"patch_edits", "edits", {"patch", "basis", "delta", "/dev/null"}},
 };
 
-static void measure(const struct workload *workload, const char *const *programs, const char *block,
-	int rounds)
+static void measure(
+	const struct workload *workload, const char *const *programs, const char *block, int rounds)
 {
 	static struct run runs[2][MAX_ROUNDS];
 	struct stat st;

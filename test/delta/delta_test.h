@@ -7,7 +7,8 @@
 
 #include "delta/delta.h"
 
-/* Seeded data and whole-buffer runs, for the tests of this folder. Buffers grow on the heap and are freed by the caller. */
+/* Seeded data and whole-buffer runs, for the tests of this folder. Buffers grow on the heap and are
+ * freed by the caller. */
 
 static inline uint64_t test_seed(uint64_t fallback)
 {
@@ -34,7 +35,8 @@ static inline void test_add_random(struct thrum__buf *buf, uint64_t *seed, size_
 
 /*
  * Check writes to a file at every assertion: loops over bytes gather a bool and assert it once.
- * Runs job over in, cut into pieces of at most `piece` bytes; eof comes with the last piece or alone.
+ * Runs job over in, cut into pieces of at most `piece` bytes; eof comes with the last piece or
+ * alone.
  */
 static inline int test_feed(struct delta_job *job, const struct thrum__buf *in, size_t piece,
 	bool eof_alone, struct thrum__buf *out)

@@ -7,15 +7,18 @@ static const uint32_t magics[] = {
 	DELTA_MAGIC_RK_BLAKE2, DELTA_MAGIC_BLAKE2, DELTA_MAGIC_RK_MD4, DELTA_MAGIC_MD4};
 
 /* ---- round trips over seeded edits ---- */
-enum edit { IDENTICAL, INSERT, DELETE, MOVE, APPEND, CUT, SCATTER, EMPTY, UNRELATED, REPEAT, EDITS };
+enum edit { IDENTICAL, INSERT, DELETE, MOVE, APPEND, CUT, SCATTER, EMPTY, UNRELATED, REPEAT };
+enum { EDITS = REPEAT + 1 };
 
-static void add_slice(struct thrum__buf *to, const struct thrum__buf *from, size_t start, size_t len)
+static void add_slice(
+	struct thrum__buf *to, const struct thrum__buf *from, size_t start, size_t len)
 {
 	ck_assert_uint_le(start + len, thrum__buf_len(from));
 	ck_assert_int_eq(thrum__buf_append(to, thrum__buf_head(from) + start, len), 0);
 }
 
-/* Makes an edited copy. *literal: how many new bytes it holds; *seams: places where old bytes join others. */
+/* Makes an edited copy. *literal: how many new bytes it holds; *seams: places where old bytes join
+ * others. */
 static struct thrum__buf edit_copy(const struct thrum__buf *basis, enum edit edit, uint64_t *seed,
 	size_t *literal, size_t *seams)
 {
@@ -85,8 +88,8 @@ static void check_round_trip(struct thrum__buf *basis, const struct delta_sign_o
 		struct delta_index *index = test_load(&signature, piece);
 		struct thrum__buf delta = test_diff(index, &new_file, piece, &stats);
 		struct thrum__buf back = test_patch(basis, &delta, piece);
-		ck_assert_msg(test_same(&back, &new_file), "edit %d block %zu piece %zu", edit, block,
-			piece);
+		ck_assert_msg(test_same(&back, &new_file), "edit %d block %zu piece %zu", edit,
+			block, piece);
 		ck_assert_uint_eq(
 			stats.literal_bytes + stats.copy_bytes, thrum__buf_len(&new_file));
 		/* Old bytes are copied, but for less than a block on each side of a seam. */
@@ -302,7 +305,9 @@ START_TEST(huge_files_take_little_memory)
 	/* One copy command of 200 MB. */
 	ck_assert_int_eq(delta_patch_create(&job, read_zeroes, NULL, UINT64_MAX), 0);
 	struct delta_io io = {.in = thrum__buf_head(&delta),
-		.in_len = thrum__buf_len(&delta), .eof = true, .out = &out};
+		.in_len = thrum__buf_len(&delta),
+		.eof = true,
+		.out = &out};
 	int result;
 	while ((result = delta_step(job, &io)) > 0)
 		thrum__buf_clear(&out);
@@ -352,8 +357,7 @@ START_TEST(offsets_beyond_4_gib_are_whole)
 	ck_assert_uint_eq(stats.copies, 1);
 	struct delta_job *job;
 	ck_assert_int_eq(delta_patch_create(&job, read_position, NULL, UINT64_MAX), 0);
-	ck_assert_int_eq(
-		delta_run(job, thrum__buf_head(&delta), thrum__buf_len(&delta), &out), 0);
+	ck_assert_int_eq(delta_run(job, thrum__buf_head(&delta), thrum__buf_len(&delta), &out), 0);
 	ck_assert(test_same(&out, &block));
 	delta_job_destroy(job);
 	delta_index_destroy(index);
@@ -368,8 +372,8 @@ Suite *suite_diff(void)
 	Suite *suite = suite_create("delta/diff");
 	TCase *basic = tcase_create("basic");
 	tcase_set_timeout(basic, 10);
-	tcase_add_loop_test(basic, patching_the_basis_gives_the_new_file_whatever_the_edit_and_the_cut,
-		0, EDITS);
+	tcase_add_loop_test(basic,
+		patching_the_basis_gives_the_new_file_whatever_the_edit_and_the_cut, 0, EDITS);
 	tcase_add_test(basic, repetitive_files_survive_the_round_trip);
 	tcase_add_test(basic, an_identical_file_is_one_copy);
 	tcase_add_test(basic, without_a_basis_all_is_literal);

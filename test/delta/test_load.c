@@ -17,7 +17,8 @@ static struct thrum__buf header(uint32_t magic, uint32_t block_len, uint32_t str
 	return buf;
 }
 
-static void add_block(struct thrum__buf *buf, uint32_t weak, const uint8_t *strong, size_t strong_len)
+static void add_block(
+	struct thrum__buf *buf, uint32_t weak, const uint8_t *strong, size_t strong_len)
 {
 	uint8_t sum[4];
 	delta__put_be(sum, weak, 4);

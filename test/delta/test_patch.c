@@ -3,7 +3,8 @@
 
 #include <errno.h>
 
-/* One delta in hex, without the magic; the basis is "0123456789". */
+/* One delta in hex, without the magic, blanks between bytes as one likes; the basis is
+ * "0123456789". */
 struct sample {
 	const char *hex;
 	int result;
@@ -15,30 +16,30 @@ static const struct sample samples[] = {
 	{"00", 0, 0, ""},
 	{"0361626300", 0, 0, "abc"},
 	{"41036162630000", 0, 0, "abc"}, /* bytes behind the end are left to the caller */
-	{"420003616263" "00", 0, 0, "abc"},
-	{"4300000003616263" "00", 0, 0, "abc"},
-	{"440000000000000003616263" "00", 0, 0, "abc"},
+	{"420003616263 00", 0, 0, "abc"},
+	{"4300000003616263 00", 0, 0, "abc"},
+	{"440000000000000003616263 00", 0, 0, "abc"},
 	{"45020300", 0, 0, "234"},
-	{"46" "02" "0003" "00", 0, 0, "234"},
-	{"54" "0000000000000002" "0000000000000003" "00", 0, 0, "234"},
-	{"45000a" "0161" "450901" "00", 0, 0, "0123456789a9"},
+	{"46 02 0003 00", 0, 0, "234"},
+	{"54 0000000000000002 0000000000000003 00", 0, 0, "234"},
+	{"45000a 0161 450901 00", 0, 0, "0123456789a9"},
 	{"", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
 	{"03616263", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
 	{"036162", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
-	{"42" "00", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
+	{"42 00", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
 	{"4502", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
-	{"4502" "03", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
+	{"4502 03", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
 	{"55", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
 	{"ff", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"4100" "00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"450200" "00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"450a01" "00", THRUM_EFORMAT, DELTA_CAUSE_BASIS, NULL},
-	{"450803" "00", THRUM_EFORMAT, DELTA_CAUSE_BASIS, NULL},
-	{"54" "7fffffffffffffff" "0000000000000001" "00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"54" "ffffffffffffffff" "0000000000000002" "00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"54" "0000000000000001" "ffffffffffffffff" "00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"44" "8000000000000000" "00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
-	{"44" "7fffffffffffffff" "61", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
+	{"4100 00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
+	{"450200 00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
+	{"450a01 00", THRUM_EFORMAT, DELTA_CAUSE_BASIS, NULL},
+	{"450803 00", THRUM_EFORMAT, DELTA_CAUSE_BASIS, NULL},
+	{"54 7fffffffffffffff 0000000000000001 00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
+	{"54 ffffffffffffffff 0000000000000002 00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
+	{"54 0000000000000001 ffffffffffffffff 00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
+	{"44 8000000000000000 00", THRUM_EFORMAT, DELTA_CAUSE_CORRUPT, NULL},
+	{"44 7fffffffffffffff 61", THRUM_EFORMAT, DELTA_CAUSE_TRUNCATED, NULL},
 };
 
 static struct thrum__buf from_hex(const char *magic, const char *hex)
@@ -47,6 +48,7 @@ static struct thrum__buf from_hex(const char *magic, const char *hex)
 	for (const char *part = magic; part != NULL; part = part == magic ? hex : NULL) {
 		for (size_t i = 0; part[i] != '\0'; i += 2) {
 			unsigned byte;
+			i += part[i] == ' ';
 			ck_assert_int_eq(sscanf(part + i, "%2x", &byte), 1);
 			uint8_t value = (uint8_t)byte;
 			ck_assert_int_eq(thrum__buf_append(&buf, &value, 1), 0);

@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Debian's rdiff as the other side: what one writes, the other reads. Fails where rdiff is missing. */
+/* Debian's rdiff as the other side: what one writes, the other reads. Fails without rdiff. */
 
 static char dir[64];
 
@@ -117,10 +117,10 @@ START_TEST(every_mix_of_ours_and_rdiffs_gives_the_new_file)
 		test_add_random(&basis, &seed, len);
 		/* The second half, something new, the first third, the whole. */
 		ck_assert_int_eq(thrum__buf_append(&new_file, thrum__buf_head(&basis) + len / 2,
-			len - len / 2), 0);
+					 len - len / 2),
+			0);
 		test_add_random(&new_file, &seed, 777);
-		ck_assert_int_eq(
-			thrum__buf_append(&new_file, thrum__buf_head(&basis), len / 3), 0);
+		ck_assert_int_eq(thrum__buf_append(&new_file, thrum__buf_head(&basis), len / 3), 0);
 		ck_assert_int_eq(thrum__buf_append(&new_file, thrum__buf_head(&basis), len), 0);
 		check_mixes(&basis, &new_file, &kinds[_i]);
 		check_mixes(&basis, &basis, &kinds[_i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Everything in src/delta that reads what others wrote. An input is two bytes, which decoder and into what
- * pieces the rest is cut, and the rest. Under libFuzzer (-fsanitize=fuzzer -DTHRUM_LIBFUZZER) the engine has
- * main; otherwise
+ * Everything in src/delta that reads what others wrote. An input is two bytes, which decoder and
+ * into what pieces the rest is cut, and the rest. Under libFuzzer (-fsanitize=fuzzer
+ * -DTHRUM_LIBFUZZER) the engine has main; otherwise
  *
  *   fuzz_delta [FILE|FOLDER ...]        (test/fuzz/fuzz_delta.corpus)
  *
@@ -29,7 +29,8 @@ static const uint8_t *pattern(void)
 }
 
 /* Runs and destroys job. Checks that each step stays within its bounds. */
-static int feed(struct delta_job *job, const uint8_t *in, size_t len, size_t piece, struct thrum__buf *out)
+static int feed(
+	struct delta_job *job, const uint8_t *in, size_t len, size_t piece, struct thrum__buf *out)
 {
 	struct delta_io io = {.in = in, .out = out};
 	int result = DELTA_NEED;
@@ -61,7 +62,8 @@ static ssize_t read_pattern(void *arg, void *to, size_t len, uint64_t offset)
 	return (ssize_t)len;
 }
 
-static int patch(const uint8_t *delta, size_t len, size_t piece, uint64_t basis_size, struct thrum__buf *out)
+static int patch(
+	const uint8_t *delta, size_t len, size_t piece, uint64_t basis_size, struct thrum__buf *out)
 {
 	struct delta_job *job;
 	CHECK(delta_patch_create(&job, read_pattern, &basis_size, LIMIT) == 0);
@@ -83,7 +85,8 @@ static struct delta_index *load(const uint8_t *signature, size_t len, size_t pie
 	return index;
 }
 
-static struct thrum__buf diff(const struct delta_index *index, const uint8_t *in, size_t len, size_t piece)
+static struct thrum__buf diff(
+	const struct delta_index *index, const uint8_t *in, size_t len, size_t piece)
 {
 	struct thrum__buf out = {0};
 	struct delta_job *job;
@@ -93,7 +96,8 @@ static struct thrum__buf diff(const struct delta_index *index, const uint8_t *in
 	return out;
 }
 
-/* Any signature that loads gives a delta that can be read; of the right length if copies are in range. */
+/* Any signature that loads gives a delta that can be read; of the right length if copies are in
+ * range. */
 static void try_signature(const uint8_t *data, size_t len, size_t piece)
 {
 	struct delta_index *index = load(data, len, piece);
@@ -136,11 +140,18 @@ static ssize_t read_span(void *arg, void *to, size_t len, uint64_t offset)
 	return (ssize_t)len;
 }
 
-/* The rest is block length, kind, and basis and new file of half the bytes each: they must survive the round trip. */
+static bool same(const struct thrum__buf *buf, const struct span *span)
+{
+	return thrum__buf_len(buf) == span->len &&
+	       (span->len == 0 || memcmp(thrum__buf_head(buf), span->bytes, span->len) == 0);
+}
+
+/* The rest is block length, kind, and basis and new file of half the bytes each: they must survive
+ * the round trip. */
 static void try_round_trip(const uint8_t *data, size_t len, size_t piece)
 {
-	static const uint32_t magics[] = {DELTA_MAGIC_MD4, DELTA_MAGIC_BLAKE2, DELTA_MAGIC_RK_MD4,
-		DELTA_MAGIC_RK_BLAKE2};
+	static const uint32_t magics[] = {
+		DELTA_MAGIC_MD4, DELTA_MAGIC_BLAKE2, DELTA_MAGIC_RK_MD4, DELTA_MAGIC_RK_BLAKE2};
 	if (len < 2)
 		return;
 	struct span basis = {data + 2, (len - 2) / 2};
@@ -157,11 +168,10 @@ static void try_round_trip(const uint8_t *data, size_t len, size_t piece)
 	if (index != NULL) {
 		struct thrum__buf delta = diff(index, wanted.bytes, wanted.len, piece);
 		CHECK(delta_patch_create(&job, read_span, &basis, LIMIT) == 0);
-		int result = feed(
-			job, thrum__buf_head(&delta), thrum__buf_len(&delta), piece, &out);
+		int result =
+			feed(job, thrum__buf_head(&delta), thrum__buf_len(&delta), piece, &out);
 		CHECK(result == 0 || (result == -EFBIG && wanted.len > LIMIT));
-		CHECK(result < 0 || (thrum__buf_len(&out) == wanted.len &&
-			(wanted.len == 0 || memcmp(thrum__buf_head(&out), wanted.bytes, wanted.len) == 0)));
+		CHECK(result < 0 || same(&out, &wanted));
 		delta_job_destroy(job);
 		thrum__buf_fini(&delta);
 	}
@@ -231,7 +241,8 @@ static void add_path(const char *path)
 /* A few random changes to bytes[0..len), of which cap may be used; returns the new length. */
 static size_t mutate(uint8_t *bytes, size_t len, size_t cap, uint64_t *seed)
 {
-	static const uint8_t edges[] = {0x00, 0x01, 0x40, 0x41, 0x44, 0x45, 0x54, 0x55, 0x7f, 0x80, 0xff};
+	static const uint8_t edges[] = {
+		0x00, 0x01, 0x40, 0x41, 0x44, 0x45, 0x54, 0x55, 0x7f, 0x80, 0xff};
 	unsigned changes = 1 + thrum__splitmix64(seed) % 6;
 	while (changes-- > 0) {
 		uint64_t r = thrum__splitmix64(seed);
@@ -262,12 +273,13 @@ static size_t mutate(uint8_t *bytes, size_t len, size_t cap, uint64_t *seed)
 		default: /* from another file */
 			if (corpus_len > 0) {
 				const struct thrum__buf *other = &corpus[(r >> 32) % corpus_len];
-				size_t from = thrum__buf_len(other) > 0 ? (r >> 16) % thrum__buf_len(other) : 0;
+				size_t have = thrum__buf_len(other);
+				size_t start = have > 0 ? (r >> 16) % have : 0;
 				n = (r >> 24) % 300;
-				n = n < thrum__buf_len(other) - from ? n : thrum__buf_len(other) - from;
+				n = n < have - start ? n : have - start;
 				n = n < cap - at ? n : cap - at;
 				if (n > 0)
-					memcpy(bytes + at, thrum__buf_head(other) + from, n);
+					memcpy(bytes + at, thrum__buf_head(other) + start, n);
 				len = at + n > len ? at + n : len;
 			}
 		}

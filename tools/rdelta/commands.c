@@ -34,7 +34,8 @@ void rdelta_signature(const struct rdelta_options *options, char **args)
 	struct delta_sign_options sign = options->sign;
 	sign.size = rdelta_size(&basis);
 	if (delta_recommend(&sign) == -EINVAL)
-		rdelta_fail(EXIT_PARAM, "--sum-size: md4 has 16 bytes; give less, or another --hash");
+		rdelta_fail(
+			EXIT_PARAM, "--sum-size: md4 has 16 bytes; give less, or another --hash");
 	struct delta_job *job;
 	int result = delta_sign_create(&job, &sign);
 	if (result < 0)
@@ -46,8 +47,8 @@ void rdelta_signature(const struct rdelta_options *options, char **args)
 	rdelta_pump(job, &basis, &out);
 	rdelta_close_output(&out);
 	if (options->statistics) {
-		rdelta_note("signature: %llu blocks of %u bytes",
-			(ull)delta_job_stats(job)->blocks, sign.block_len);
+		rdelta_note("signature: %llu blocks of %u bytes", (ull)delta_job_stats(job)->blocks,
+			sign.block_len);
 		note_speed("signature", delta_job_stats(job), start);
 	}
 	delta_job_destroy(job);
@@ -110,7 +111,8 @@ void rdelta_patch(const struct rdelta_options *options, char **args)
 	int64_t start = thrum_now();
 	struct rdelta_file basis = rdelta_open_input("basis", args[0]);
 	if (lseek(basis.fd, 0, SEEK_CUR) < 0)
-		rdelta_fail(EXIT_IO, "basis '%s' can only be read in order; copy it to a file first",
+		rdelta_fail(EXIT_IO,
+			"basis '%s' can only be read in order; copy it to a file first",
 			basis.name);
 	struct rdelta_file delta = rdelta_open_input("delta", args[1]);
 	struct delta_job *job;

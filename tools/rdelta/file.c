@@ -57,8 +57,8 @@ void rdelta_fail_file(const struct rdelta_file *file, int error, const struct de
 		[DELTA_CAUSE_BASIS] = "give the basis whose signature it was made from",
 	};
 	if (error == -ENOMEM)
-		rdelta_fail(EXIT_MEMORY, "%s '%s': out of memory; give larger blocks (-b)", file->role,
-			file->name);
+		rdelta_fail(EXIT_MEMORY, "%s '%s': out of memory; give larger blocks (-b)",
+			file->role, file->name);
 	if (error == THRUM_EFORMAT && fault != NULL)
 		rdelta_fail(codes[fault->cause], "%s '%s': %s, at byte %llu; %s", file->role,
 			file->name, fault->text, (unsigned long long)fault->offset,
@@ -114,7 +114,8 @@ static void open_beside(struct rdelta_file *file, const struct stat *old)
 
 struct rdelta_file rdelta_open_output(const char *role, const char *name, bool force)
 {
-	struct rdelta_file file = {.role = role, .name = name, .fd = STDOUT_FILENO, .replace = force};
+	struct rdelta_file file = {
+		.role = role, .name = name, .fd = STDOUT_FILENO, .replace = force};
 	if (name == NULL || strcmp(name, "-") == 0) {
 		file.name = "-";
 		return file;
@@ -136,7 +137,7 @@ struct rdelta_file rdelta_open_output(const char *role, const char *name, bool f
 
 static int move_in_place(const struct rdelta_file *file)
 {
-	/* What is replaced must not be lost in a crash for a file whose bytes are not on disk yet. */
+	/* A crash must not lose what is replaced to a file whose bytes are not on disk yet. */
 	if (file->replace && fsync(file->fd) < 0)
 		return -errno;
 	unsigned flags = file->replace ? 0 : RENAME_NOREPLACE;

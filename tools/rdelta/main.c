@@ -84,9 +84,15 @@ static bool choice(const char *option, const char *text, const char *first, cons
 	if (strcmp(text, first) == 0)
 		return true;
 	if (strcmp(text, second) != 0)
-		rdelta_fail(EXIT_USAGE, "%s: unknown '%s'; give %s or %s", option, text, first,
-			second);
+		rdelta_fail(
+			EXIT_USAGE, "%s: unknown '%s'; give %s or %s", option, text, first, second);
 	return false;
+}
+
+_Noreturn static void help(void)
+{
+	fputs(usage, stdout);
+	exit(EXIT_OK);
 }
 
 /* Options may stand before, between and behind the words. Returns the index of the first word. */
@@ -109,8 +115,8 @@ static int parse_options(int argc, char **argv, struct rdelta_options *options)
 	while ((option = getopt_long(argc, argv, "b:S:H:R:sfvVh", table, NULL)) != -1) {
 		switch (option) {
 		case 'b':
-			options->sign.block_len = (uint32_t)number(
-				"--block-size", optarg, 0, DELTA_BLOCK_MAX);
+			options->sign.block_len =
+				(uint32_t)number("--block-size", optarg, 0, DELTA_BLOCK_MAX);
 			break;
 		case 'S':
 			options->sign.strong_len =
@@ -135,14 +141,11 @@ static int parse_options(int argc, char **argv, struct rdelta_options *options)
 			puts("rdelta " THRUM_VERSION);
 			exit(EXIT_OK);
 		case 'h':
-			fputs(usage, stdout);
-			exit(EXIT_OK);
+			help();
 		default:
 			/* getopt's own value for -? is also its word for an unknown option. */
-			if (strcmp(argv[optind - 1], "-?") == 0) {
-				fputs(usage, stdout);
-				exit(EXIT_OK);
-			}
+			if (strcmp(argv[optind - 1], "-?") == 0)
+				help();
 			fputs("rdelta: 'rdelta --help' lists the options\n", stderr);
 			exit(EXIT_USAGE);
 		}
