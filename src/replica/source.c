@@ -128,7 +128,8 @@ int replica_source_list(const struct replica_source *source, const char *dir, co
 		r = receive_parts(call, out);
 	}
 	rpc_call_destroy(call);
-	out->single = only != NULL;
+	if (r == 0 && only != NULL && (out->only = strdup(only)) == NULL)
+		r = -ENOMEM;
 	if (r == 0)
 		r = replica_listing_check(out, dir[0] == '\0');
 	if (r < 0)

@@ -87,7 +87,7 @@ struct replica_child {
 
 struct replica_listing {
 	bool exists;	     /* the container is known; else m and s are its deepest known ancestor's */
-	bool single;	     /* only the rows of one name were asked for */
+	char *only;	     /* the one name whose rows were asked for; NULL: all */
 	int64_t mtime_ns;    /* of the directory; 0: unknown */
 	struct replica_vt m; /* upper bound of every event below */
 	struct replica_vt s; /* effective */
@@ -96,7 +96,7 @@ struct replica_listing {
 };
 
 /*
- * Lists a directory at one instant. only: NULL, or the one name whose rows are wanted (single).
+ * Lists a directory at one instant. only: NULL, or the one name whose rows are wanted.
  * *out is all-zero before; ended by replica_listing_fini.
  */
 int replica_tree_list(struct replica_tree *tree, const char *dir, const char *only, struct replica_listing *out);
@@ -151,8 +151,7 @@ struct replica_task {
 	 */
 	bool waits;
 	/* internal */
-	bool complete, committed;
-	unsigned bits_;
+	bool complete_, committed_, failed_, contested_;
 };
 
 struct replica_visit {
@@ -168,7 +167,7 @@ struct replica_visit {
  * Begins the visit to dir. theirs: the source's listing; takes it (zeroed), on failure too. peer: row id
  * of the source, 0 in tests. policy: for conflicts where no person has chosen yet (a chosen policy of the
  * conflict's row goes first, if their version is still the same).
- * parent: NULL for where the pull starts (the one place that may be a single listing), else the visit of the directory above.
+ * parent: NULL for where the pull starts (the one place for a listing of one name), else the visit of the directory above.
  * Reads only, except that a detected restore mints an id (call inside a transaction).
  * -EBUSY: another pull of this share is under way. THRUM_EFORMAT: the listing is malformed.
  */
@@ -182,12 +181,15 @@ int replica_visit_open(struct replica_visit *visit, struct replica_tree *tree, c
  */
 int replica_visit_child_listing(const struct replica_visit *visit, size_t task, struct replica_listing *out);
 
-/* Decides a leaf task anew from what is there now. 0 or an error. */
+/*
+ * Decides a leaf task anew from what is there now (verdict, action and mine may change). If the action
+ * becomes NONE, CONFLICT or IGNORE, close does the rest. 0 or an error.
+ */
 int replica_visit_redecide(struct replica_visit *visit, size_t task);
 
 /*
  * Commits a leaf task after its action succeeded on disk. Tasks with REPLICA_DO_NONE, CONFLICT and IGNORE need no
- * call: close does them. ident: the file now in place (NULL for a deletion). version: NULL, or what really is in
+ * call: close does them. Call redecide right before the disk's action, under the same lock. ident: the file now in place (NULL for a deletion). version: NULL, or what really is in
  * place: for REPLICA_DO_MERGE the merged version; for INSTALL where it had to differ from theirs (a mode bit masked, say).
  * THRUM_ECHANGED: the leaf is no longer what was decided on; nothing changed, the task stays incomplete
  * (rescan it, and pull again). -EEXIST: a live file and directory would meet; now a CONFLICT_TYPE.
@@ -200,7 +202,8 @@ void replica_visit_child(struct replica_visit *visit, size_t task, bool complete
 
 /*
  * Ends the visit: records conflicts and verdicts, joins s if everything in it is complete, raises m, reclaims ghosts.
- * Returns 1 (complete), 0 (not), or an error. Call replica_visit_fini after. An uncommitted task counts as incomplete.
+ * Returns 1 (complete), 0 (not), or an error. Call replica_visit_fini after. An uncommitted task counts as incomplete, and so
+ * does everything if a transaction was rolled back meanwhile.
  */
 int replica_visit_close(struct replica_visit *visit);
 
