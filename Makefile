@@ -56,14 +56,14 @@ SRC_io      := address.c conn.c dial.c dir.c dns.c fs.c fs_whole.c listener.c po
 SRC_delta   := diff.c emit.c format.c index.c job.c load.c md4.c patch.c sign.c weak.c
 SRC_noise   := noise.c
 SRC_grpc    := call.c conn.c headers.c open.c status.c wire.c
-SRC_rpc     :=
-SRC_replica := ticket.c
+SRC_rpc     := call.c client.c conn.c health.c message.c noise_transport.c server.c transport.c
+SRC_replica := decide.c index.c index_entry.c index_rows.c path.c ticket.c tree.c visit.c vtime.c
 
 ARCH ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//')
 ASM_ctx := $(sort $(wildcard asm/$(ARCH)/*.S))
 
 # Protocol definitions: compiled into $(B)/gen and linked with the layer that owns them.
-PROTO_rpc     :=
+PROTO_rpc     := rpc/health.proto
 PROTO_replica :=
 
 # Tests mirror src: test/<layer>/<file>; each file exports `Suite *suite_<file without test_>(void)`.
@@ -324,7 +324,7 @@ dist: ## a source archive of the last commit
 	@echo $(B)/$(DIST).tar.gz
 
 distcheck: dist ## unpack the archive, build, test and install it, and find its sources untouched
-	$(Q)MAKE="$(MAKE) --no-print-directory $(JOBS)" tools/dev/distcheck $(B)/$(DIST).tar.gz
+	$(Q)tools/dev/distcheck $(B)/$(DIST).tar.gz $(MAKE) --no-print-directory $(JOBS)
 
 compdb: ## compile_commands.json for editors
 	$(Q)$(MAKE) --no-print-directory -nB V=1 B=$(B) build-tests 2>/dev/null | tools/dev/compdb > compile_commands.json
