@@ -17,6 +17,7 @@ int thrum__conn_create(struct thrum_conn **out, int fd, int family)
 	if (conn == NULL)
 		return -ENOMEM;
 	conn->family = family;
+	conn->drained_by = NULL;
 	int r = thrum__sock_open(&conn->sock, fd);
 	if (r < 0) {
 		free(conn);
@@ -98,22 +99,50 @@ static int failed(struct thrum_conn *conn, int error)
 	return thrum__sock_closed(&conn->sock) ? THRUM_ECLOSED : error;
 }
 
+/* One recv. Remembers who read the socket empty. Bytes, 0 at the end, or -errno. */
+static ssize_t receive_some(struct thrum_conn *conn, void *buf, size_t len)
+{
+	ssize_t n;
+	do
+		n = recv(conn->sock.fd, buf, len, 0);
+	while (n < 0 && thrum__last_error() == -EINTR);
+	if (n < 0)
+		n = thrum__last_error();
+	bool drained = n > 0 && (size_t)n < len && conn->family != AF_UNIX;
+	__atomic_store_n(&conn->drained_by, drained ? thrum_self() : NULL, __ATOMIC_RELAXED);
+	return n;
+}
+
+/*
+ * After a short read the next one goes straight to its wait: in a ping-pong every other recv would
+ * say EAGAIN. TCP only, as a Unix socket also ends a read where the sender's credentials change.
+ * Only for the thread that made the short read, which is what the reactor asks for. A try that has
+ * no time to wait, or no more time, still looks.
+ */
+static bool may_skip_try(struct thrum_conn *conn, thrum_deadline deadline)
+{
+	struct thrum_thread *who = __atomic_load_n(&conn->drained_by, __ATOMIC_RELAXED);
+	return who != NULL && who == thrum_self() && deadline != THRUM_NOW;
+}
+
 static ssize_t receive(struct thrum_conn *conn, void *buf, size_t len, thrum_deadline deadline)
 {
+	bool skip = may_skip_try(conn, deadline);
+	int waited = 0;
 	for (;;) {
-		ssize_t n = recv(conn->sock.fd, buf, len, 0);
+		ssize_t n = skip ? -EAGAIN : receive_some(conn, buf, len);
 		if (n > 0) {
 			thrum__sock_breathe(&conn->sock);
 			return n;
 		}
-		int r = n == 0 ? 0 : thrum__last_error();
-		if (r == -EINTR)
-			continue;
-		if (r != -EAGAIN)
-			return failed(conn, r);
-		r = thrum__sock_wait(&conn->sock, THRUM__READABLE, "socket read", deadline);
-		if (r < 0)
-			return r;
+		if (n != -EAGAIN)
+			return failed(conn, (int)n);
+		if (waited < 0)
+			return waited;
+		waited = thrum__sock_wait(&conn->sock, THRUM__READABLE, "socket read", deadline);
+		if (waited < 0 && !(skip && waited == -ETIMEDOUT))
+			return waited;
+		skip = false;
 	}
 }
 
@@ -170,13 +199,19 @@ static void advance(struct cursor *at, size_t n)
 /* One system call's worth of the pieces at the cursor. Bytes taken, or -errno. */
 static ssize_t send_some(int fd, const struct cursor *at)
 {
+	ssize_t n;
+	if (at->left == 1) {
+		n = send(fd, (char *)at->piece->iov_base + at->skip, at->piece->iov_len - at->skip,
+			MSG_NOSIGNAL);
+		return n < 0 ? thrum__last_error() : n;
+	}
 	struct iovec window[16];
 	int count = at->left < (int)thrum__countof(window) ? at->left : (int)thrum__countof(window);
 	memcpy(window, at->piece, (size_t)count * sizeof(window[0]));
 	window[0].iov_base = (char *)window[0].iov_base + at->skip;
 	window[0].iov_len -= at->skip;
 	struct msghdr message = {.msg_iov = window, .msg_iovlen = (size_t)count};
-	ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+	n = sendmsg(fd, &message, MSG_NOSIGNAL);
 	return n < 0 ? thrum__last_error() : n;
 }
 

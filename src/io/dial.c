@@ -12,14 +12,18 @@
  * announce. */
 #define QUEUE_FULL_PAUSE (2 * THRUM_MS)
 
-/* What became of a connect that was under way: 0 or -errno. */
+/* What became of a connect that was under way: 0, -EINPROGRESS (it still is), or -errno. */
 static int connect_result(int fd)
 {
+	struct sockaddr_storage peer;
+	socklen_t peer_len = sizeof(peer);
 	int error;
 	socklen_t len = sizeof(error);
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		return thrum__last_error();
-	return -error;
+	if (error != 0)
+		return -error;
+	return getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 ? 0 : -EINPROGRESS;
 }
 
 /*
@@ -57,7 +61,11 @@ static int connect_socket(
 		if (r < 0)
 			return r;
 	}
-	if (r == -EINPROGRESS || r == -EINTR) {
+	if (r == -EINTR)
+		r = -EINPROGRESS;
+	while (r == -EINPROGRESS) {
+		/* Readiness is a hint: a fresh socket counts as hung up until it begins to connect.
+		 */
 		r = thrum__sock_wait(sock, THRUM__WRITABLE, "socket connect", deadline);
 		if (r == 0)
 			r = connect_result(sock->fd);

@@ -107,6 +107,8 @@ void thrum__sock_breathe(struct thrum__sock *sock);
 struct thrum_conn {
 	struct thrum__sock sock;
 	int family;
+	struct thrum_thread
+		*drained_by; /* atomic; whose read was the last and a short one; or NULL */
 };
 
 /* A connection around fd, which it takes on success. 0, -ENOMEM, or an error of the reactor. */

@@ -9,34 +9,43 @@
 #include "sched/sched.h"
 
 /*
- * Readiness of descriptors, edge-triggered: registered once, for reading and writing, with the epoll of one processor. An
- * edge is reported once; the work is in losing none.
+ * Readiness of descriptors, edge-triggered: registered once, for reading and writing, with the
+ * epoll of one processor. An edge is reported once; the work is in losing none.
  *
- * Per direction:  `ready`  an edge has come that nobody was told of. The next wait consumes it and returns.
- *                 `told`   the one who was last told of an edge.
- *                 waiters, oldest first.
+ * Per direction
+ *   ready    an edge has come that nobody was told of. The next wait consumes it and returns.
+ *   told     the one who was last told of an edge.
+ *   waiters  oldest first.
  *
  *   edge   waiters? told = the first of them; wake them all. None? ready = 1.
  *   wait   ready?                     ready = 0; told = I; return, so that the caller tries again.
  *          told == I, or nobody yet?  sleep: my failed try came after the last edge.
  *          told is somebody else?     told = I; enqueue, and then ask poll(2): the edge may have
- *                                     come between my failed try and now, and gone to him, who may not have
- *                                     drained the descriptor. Ready: return. Else sleep.
+ *                                     come between my failed try and now, and gone to him, who
+ *                                     may not have drained the descriptor. Ready: return. Else
+ *                                     sleep.
  *
- * [I1] Every edge was followed by a try, or a poll(2), of whoever sleeps: thus none is lost with any number of
- *      readers, and the common case, one reader and one writer, pays neither a poll(2) nor a vain read.
+ * [I1] Every edge was followed by a try, or a poll(2), of whoever sleeps: thus none is lost with
+ *      any number of readers, and the common case, one reader and one writer, pays neither a
+ *      poll(2) nor a vain read.
  *
- * Who "I" is: the address of the parker. A thread that ended and one that took over its memory are the
- * same in this respect: all that the second one tries comes after all that the first one was told.
+ * [I2] A short read is as good as a failed try, but for an end of stream that came with the last bytes and
+ *      shared their edge. So EPOLLRDHUP, which only stream sockets give and never take back, is remembered: reading
+ *      is ready for ever. EPOLLHUP and EPOLLERR are not, for a FIFO and a datagram socket recover from them.
+ *
+ * Who "I" is: the address of the parker. A thread that ended and one that took over its memory
+ * are the same in this respect: all that the second one tries comes after all that the first one
+ * was told.
  *
  * Memory.  Pollables are recycled and never freed. A batch of events may still name one that was
- * closed and opened again for another descriptor: the generation in the event tells, and if its 16 bits should
- * ever coincide, a vain wakeup is all that happens. A waiter that timed out may unlink itself late for the same reason.
+ * closed and opened again for another descriptor: the generation in the event tells, and if its
+ * 16 bits should ever coincide, a vain wakeup is all that happens. A waiter that timed out may
+ * unlink itself late for the same reason.
  *
  * Locks: reactor->lock before pollable->lock. No system call under either.
  *
- * Rejected: uv_poll, see reactor.c. Level-triggered one-shot registration: an epoll_ctl for every wait. One ready
- * bit that waking leaves set: one vain read for each message.
+ * Rejected: uv_poll, see reactor.c. Level-triggered one-shot registration: an epoll_ctl for every
+ * wait. One ready bit that waking leaves set: one vain read for each message.
  */
 
 struct waiter {
@@ -57,6 +66,7 @@ struct thrum__pollable {
 	int fd;
 	uint16_t generation;
 	bool closed;
+	bool hung_up; /* the peer's side of the stream has ended: reading stays ready [I2] */
 	struct thrum__reactor *reactor; /* where registered; NULL: nowhere */
 	struct thrum__list link;	/* in reactor->pollables, under its lock; or free */
 	struct direction dir[2];	/* reading, writing */
@@ -145,6 +155,8 @@ void thrum__pollable_event(uint64_t data, uint32_t events)
 	struct thrum__list claimed[2] = {0};
 	thrum__lock(&pollable->lock);
 	if (pollable->generation == data >> 48 && !pollable->closed) {
+		if (events & EPOLLRDHUP)
+			pollable->hung_up = true;
 		if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			edge(&pollable->dir[0], &claimed[0]);
 		if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
@@ -157,7 +169,10 @@ void thrum__pollable_event(uint64_t data, uint32_t events)
 
 /* ---------------------------------------------------------------- registering */
 
-/* The pollable is registered nowhere any more: whoever waits shall look again. Under reactor->lock. */
+/*
+ * The pollable is registered nowhere any more: whoever waits shall look again. Under
+ * reactor->lock.
+ */
 static void orphan(struct thrum__pollable *pollable)
 {
 	struct thrum__list claimed[2] = {0};
@@ -181,8 +196,8 @@ void thrum__pollables_orphan(struct thrum__reactor *reactor)
 }
 
 /*
- * Registers with a reactor's epoll, unless another thread has done so meanwhile. The reactor is noted before, so
- * that an event that comes at once finds all in order.
+ * Registers with a reactor's epoll, unless another thread has done so meanwhile. The reactor is
+ * noted before, so that an event that comes at once finds all in order.
  */
 static int attach(struct thrum__pollable *pollable, struct thrum__reactor *reactor)
 {
@@ -222,7 +237,7 @@ int thrum__pollable_watch(struct thrum__pollable **out, int fd)
 		return -ENOMEM;
 	thrum__lock(&pollable->lock);
 	pollable->fd = fd;
-	pollable->closed = false;
+	pollable->closed = pollable->hung_up = false;
 	for (int i = 0; i < 2; i++) {
 		pollable->dir[i].told = NULL;
 		pollable->dir[i].ready = false;
@@ -256,7 +271,10 @@ void thrum__pollable_close(struct thrum__pollable *pollable)
 		return;
 	struct thrum__list claimed[2] = {0};
 	thrum__lock(&pollable->lock);
-	/* As long as it is noted here, the reactor has not ended; the reference lets it outlive the DEL. */
+	/*
+	 * As long as it is noted here, the reactor has not ended; the reference lets it outlive
+	 * the DEL.
+	 */
 	struct thrum__reactor *reactor = pollable->reactor;
 	if (reactor != NULL)
 		thrum__reactor_ref(reactor);
@@ -313,7 +331,7 @@ static enum begun enqueue(struct thrum__pollable *pollable, struct direction *di
 		result = CLOSED;
 	} else if (pollable->reactor == NULL) {
 		result = UNREGISTERED;
-	} else if (dir->ready) {
+	} else if (dir->ready || (pollable->hung_up && dir == &pollable->dir[0])) {
 		dir->ready = false;
 		dir->told = self;
 		result = OVER;
@@ -339,7 +357,10 @@ static void claim_self(struct thrum__pollable *pollable, struct waiter *waiter)
 		thrum__wait_wake(&waiter->wait);
 }
 
-/* Not registered, as the pollable was opened, or its runtime has ended, elsewhere. 0: it is now, or a wait was done. */
+/*
+ * Not registered, as the pollable was opened, or its runtime has ended, elsewhere. 0: it is now,
+ * or a wait was done.
+ */
 static int register_late(struct thrum__pollable *pollable, bool *waited, int events,
 	thrum_deadline deadline)
 {

@@ -218,7 +218,7 @@ static void *big_main(void *arg)
 START_TEST(a_mebibyte_each_way_passes_tiny_buffers_unharmed)
 {
 	const char *given = getenv("THRUM_SEED");
-	struct transfer transfers[] = {{unix_address, 4096, 0}, {"127.0.0.1:0", 16384, 0}};
+	struct transfer transfers[] = {{unix_address, 4096, 0}, {"127.0.0.1:0", 32768, 0}};
 	struct transfer *transfer = &transfers[_i / 3];
 	transfer->seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)thrum_now();
 	fprintf(stderr, "big transfer: THRUM_SEED=%llu\n", (unsigned long long)transfer->seed);
