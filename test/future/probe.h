@@ -16,7 +16,7 @@ struct probe {
 	pthread_mutex_t lock;
 	struct thrum_waker waker;
 	int wanted, events; /* under lock */
-	int polls, drops, polls_after_ready;
+	int polls, drops;
 	bool ready;
 	int self_wakes;   /* wakes within the first poll; < 0: one within each */
 	bool keeps_waker; /* even when it is dropped */
@@ -28,8 +28,7 @@ static inline int probe_poll(struct thrum_future *self, struct thrum_context *co
 	struct thrum_waker old = {0};
 
 	atomic_add(&p->polls, 1);
-	if (p->ready)
-		p->polls_after_ready++;
+	CHECK(!p->ready); /* nobody polls again what was ready */
 	for (int n = p->self_wakes < 0 ? 1 : p->polls == 1 ? p->self_wakes : 0; n > 0; n--)
 		thrum_waker_wake_by_ref(context->waker);
 	pthread_mutex_lock(&p->lock);
@@ -70,6 +69,15 @@ static inline struct thrum_future *probe_init(struct probe *p, int wanted)
 	p->future.vtable = &probe_vtable;
 	p->wanted = wanted;
 	return &p->future;
+}
+
+/* True once it has been polled and knows whom to wake. */
+static inline bool probe_waits(struct probe *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool waits = p->waker.vtable != NULL;
+	pthread_mutex_unlock(&p->lock);
+	return waits;
 }
 
 /* One event; wakes while it holds the source's lock, as a waker must allow. */
