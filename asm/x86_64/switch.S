@@ -9,16 +9,17 @@
  *   preserved rbx rbp r12-r15 rsp, the control bits of MXCSR, the x87 control word
  *   clobbered rax rcx and everything else a call may clobber
  *
- *   saved frame, from *save up:  +0 MXCSR (4)  +4 x87 CW (2)  +8 r15 r14 r13 r12 rbx rbp  +56 return address
+ *   saved frame, from *save up:
+ *     +0 MXCSR (4)  +4 x87 CW (2)  +8 r15 r14 r13 r12 rbx rbp  +56 return address
  *
- * MXCSR and x87 CW are loaded only when they differ: an ldmxcsr that changes something costs more than
- * the rest of the switch several times over. MXCSR's low six bits are sticky status, not the callee's to
- * preserve, and take no part in the comparison.
+ * MXCSR and x87 CW are loaded only when they differ: an ldmxcsr that changes something costs more
+ * than the rest of the switch several times over. MXCSR's low six bits are sticky status, not the
+ * callee's to preserve, and take no part in the comparison.
  *
  * It ends in a pop and an indirect jump: a `ret` would be mispredicted every time, as the
- * return-stack predictor still holds the other stack's addresses. The target is a return address, hence
- * `notrack`. The file carries no .note.gnu.property on purpose: a shadow stack would have to be switched too, and
- * without the note the linker does not mark the output as fit for one.
+ * return-stack predictor still holds the other stack's addresses. The target is a return address,
+ * hence `notrack`. The file carries no .note.gnu.property on purpose: a shadow stack would have
+ * to be switched too, and without the note the linker does not mark the output as fit for one.
  */
 	.text
 	.globl	thrum__ctx_swap

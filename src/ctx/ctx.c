@@ -24,7 +24,10 @@ static void *first_frame(char *top, void (*fn)(void *), void *arg)
 {
 	struct frame *frame = (struct frame *)top - 1;
 	*frame = (struct frame){.r13 = arg, .r12 = (void *)fn, .rip = (void *)thrum__ctx_entry};
-	/* A new context starts with the creator's rounding and exception masks, as a new OS thread would. */
+	/*
+	 * A new context starts with the creator's rounding and exception masks, as a new OS
+	 * thread would.
+	 */
 	__asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(frame->mxcsr), "=m"(frame->x87));
 	return frame;
 }
@@ -34,8 +37,8 @@ static void *first_frame(char *top, void (*fn)(void *), void *arg)
 #endif
 
 /*
- * Stacks lie at power-of-two distances, so the hot frames of all threads would share a few cache sets; starting each
- * at its own offset within half a page spreads them.
+ * Stacks lie at power-of-two distances, so the hot frames of all threads would share a few cache
+ * sets; starting each at its own offset within half a page spreads them.
  */
 enum { COLOURS = 32, COLOUR_STEP = 64 };
 

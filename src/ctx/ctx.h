@@ -18,7 +18,10 @@ struct thrum__ctx {
 
 void thrum__ctx_swap(void **save, void *load);
 
-/* A context that will call fn(arg) on the given stack. fn first calls thrum__ctx_arrive and never returns. */
+/*
+ * A context that will call fn(arg) on the given stack. fn first calls thrum__ctx_arrive and never
+ * returns.
+ */
 void thrum__ctx_init(
 	struct thrum__ctx *ctx, const struct thrum__stack *stack, void (*fn)(void *), void *arg);
 

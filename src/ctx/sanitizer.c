@@ -66,7 +66,9 @@ void thrum__fiber_unpoison(void *bottom, size_t size)
 void thrum__fiber_leave(struct thrum__fiber *from, struct thrum__fiber *to, bool last)
 {
 	(void)from, (void)last;
-	/* Flag 0: what ran before the switch on this OS thread happens before what runs after it. */
+	/*
+	 * Flag 0: what ran before the switch on this OS thread happens before what runs after it.
+	 */
 	__tsan_switch_to_fiber(to->tsan, 0);
 }
 

@@ -15,12 +15,15 @@
 #endif
 
 /*
- * Guards. MADV_GUARD_INSTALL (Linux 6.13) makes a page fault without splitting the mapping, so a million
- * stacks stay a handful of mappings; mprotect needs two mappings a stack, of which a process has 65,530.
+ * Guards. MADV_GUARD_INSTALL (Linux 6.13) makes a page fault without splitting the mapping, so a
+ * million stacks stay a handful of mappings; mprotect needs two mappings a stack, of which a
+ * process has 65,530.
  *
- * Sizes are powers of two, so that a stack that was given back fits the next request: one list for each.
+ * Sizes are powers of two, so that a stack that was given back fits the next request: one list
+ * for each.
  *
- * The process-wide lists link stacks through their own topmost words: a used stack has that page already.
+ * The process-wide lists link stacks through their own topmost words: a used stack has that page
+ * already.
  */
 
 #ifndef MADV_GUARD_INSTALL
@@ -93,7 +96,10 @@ static int map_stack(size_t size, void **base)
 		return -ENOMEM;
 	}
 #ifdef VALGRIND_STACK_REGISTER
-	/* The id is not kept: valgrind drops the registration when the range is unmapped or reused. */
+	/*
+	 * The id is not kept: valgrind drops the registration when the range is unmapped or
+	 * reused.
+	 */
 	(void)VALGRIND_STACK_REGISTER(at + guard, at + guard + size - 1);
 #endif
 	*base = at + guard;

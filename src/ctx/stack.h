@@ -5,8 +5,9 @@
 #include <stddef.h>
 
 /*
- * Stacks: address space with a guard page below, memory only where it was touched. Used ones are kept: a
- * few per processor in a cache that needs no lock, more in a list of the process; above that the memory goes back.
+ * Stacks: address space with a guard page below, memory only where it was touched. Used ones are
+ * kept: a few per processor in a cache that needs no lock, more in a list of the process; above
+ * that the memory goes back.
  */
 
 enum {
@@ -30,7 +31,9 @@ struct thrum__stack_cache {
 /* The size a request of `want` bytes (0: the default) is rounded to; 0 if it is absurdly large. */
 size_t thrum__stack_size(size_t want);
 
-/* A stack of thrum__stack_size(size) bytes: from the cache, the pool or the kernel. 0 or -ENOMEM. */
+/*
+ * A stack of thrum__stack_size(size) bytes: from the cache, the pool or the kernel. 0 or -ENOMEM.
+ */
 int thrum__stack_get(struct thrum__stack_cache *cache, size_t size, struct thrum__stack *out);
 
 /* Gives a stack back. Nobody may be running on it. */

@@ -13,25 +13,28 @@
  *
  *   epoll ─┬─ eventfd            another thread calls: work was queued
  *          ├─ descriptors        each registered once, edge-triggered (pollable.c)
- *          └─ libuv's backend    readable when the loop has something to do; made with its first user
+ *          └─ libuv's backend    the loop has something to do; made with its first user
  *
- * Why not a uv_poll handle for each descriptor: libuv's epoll is level-triggered, so each one-shot wait costs a DEL
- * and an ADD, and another DEL to stop: three system calls a wait instead of none. Its handles may be touched
- * only under the loop's lock, so a thread could not begin to wait on a descriptor whose loop is just running. Its
- * own documentation advises against uv_poll as a general mechanism. Its clock counts
- * milliseconds, so timers are the scheduler's, too, and the sleep here is timed in nanoseconds.
+ * Why not a uv_poll handle for each descriptor: libuv's epoll is level-triggered, so each
+ * one-shot wait costs a DEL and an ADD, and another DEL to stop: three system calls a wait
+ * instead of none. Its handles may be touched only under the loop's lock, so a thread could not
+ * begin to wait on a descriptor whose loop is just running. Its own documentation advises against
+ * uv_poll as a general mechanism. Its clock counts milliseconds, so timers are the scheduler's,
+ * too, and the sleep here is timed in nanoseconds.
  *
- * The loop is for the rest of what libuv does. It runs here, on the scheduler's stack, with UV_RUN_NOWAIT, under
- * loop_mutex: when its backend is ready, when its next timer is due, and when handles were touched. libuv
- * collects changes and tells its epoll about them only when it polls: hence the run before each sleep while
- * loop_dirty is set, without which a started handle would never be heard of. Callbacks may wake threads; nothing
- * suspends while the mutex is held.
+ * The loop is for the rest of what libuv does. It runs here, on the scheduler's stack, with
+ * UV_RUN_NOWAIT, under loop_mutex: when its backend is ready, when its next timer is due, and
+ * when handles were touched. libuv collects changes and tells its epoll about them only when it
+ * polls: hence the run before each sleep while loop_dirty is set, without which a started handle
+ * would never be heard of. Callbacks may wake threads; nothing suspends while the mutex is held.
  *
- * Waking.  wake: woken 0 -> 1, and the one who did it writes the eventfd. The poller, when it sees the eventfd: read it, then woken
- * = 0. So a wake is either in the eventfd or came while another was, which the same return from epoll serves;
- * the scheduler looks at its queues after each return. A burst of wakes costs one write.
+ * Waking.  wake: woken 0 -> 1, and the one who did it writes the eventfd. The poller, when it
+ * sees the eventfd: read it, then woken = 0. So a wake is either in the eventfd or came while
+ * another was, which the same return from epoll serves; the scheduler looks at its queues after
+ * each return. A burst of wakes costs one write.
  *
- * The reactor's memory and epoll outlive its processor as long as a pollable is being closed by a foreign thread.
+ * The reactor's memory and epoll outlive its processor as long as a pollable is being closed by a
+ * foreign thread.
  */
 
 enum { BATCH = 128 };
@@ -164,7 +167,10 @@ static void loop_run(struct thrum__reactor *reactor)
 
 /* ---------------------------------------------------------------- polling */
 
-/* epoll with nanoseconds where the kernel has it (5.11) and lets us; else rounded up to milliseconds. */
+/*
+ * epoll with nanoseconds where the kernel has it (5.11) and lets us; else rounded up to
+ * milliseconds.
+ */
 static int wait_events(int epoll, struct epoll_event *events, int64_t wait_ns)
 {
 	static uint32_t unavailable;

@@ -20,7 +20,7 @@ struct thrum__reactor {
 	pthread_mutex_t loop_mutex; /* around every use of the loop */
 	bool loop_made;		    /* under loop_mutex */
 	uint32_t loop_dirty;	    /* atomic: handles were touched since the loop last ran */
-	int64_t loop_due;	    /* when libuv's next timer is due, or INT64_MAX; the poller's own */
+	int64_t loop_due;	    /* libuv's next timer, or INT64_MAX; the poller's own */
 	uv_loop_t loop;
 };
 
@@ -30,7 +30,10 @@ void thrum__reactor_unref(struct thrum__reactor *reactor);
 /* pollable.c */
 /* Delivers one event of an epoll batch; data is what epoll was given. */
 void thrum__pollable_event(uint64_t data, uint32_t events);
-/* The reactor is closing: its pollables are no longer registered anywhere, and their waiters look again. */
+/*
+ * The reactor is closing: its pollables are no longer registered anywhere, and their waiters look
+ * again.
+ */
 void thrum__pollables_orphan(struct thrum__reactor *reactor);
 
 #endif

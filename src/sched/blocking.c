@@ -8,14 +8,16 @@
 #include "sched/sched_internal.h"
 
 /*
- * OS threads for calls that block. One pool for the process: threads are started on demand up to a cap, wait a few
- * seconds for the next job, and end. Jobs live on the stacks of their waiting green threads.
+ * OS threads for calls that block. One pool for the process: threads are started on demand up to
+ * a cap, wait a few seconds for the next job, and end. Jobs live on the stacks of their waiting
+ * green threads.
  *
  * Invariant: a job is queued only while at least one pool thread is alive that will take it. So
  * a thread that has to be started is started before the job is queued, and an idle one leaves only
  * when the queue is empty, under the lock.
  *
- * Pool threads are detached and block all signals but those that a fault raises: handlers run on the program's own threads.
+ * Pool threads are detached and block all signals but those that a fault raises: handlers run on
+ * the program's own threads.
  */
 
 enum { MAX_THREADS = 64, IDLE_SECONDS = 5 };
@@ -110,7 +112,10 @@ int thrum__job_submit(struct thrum__job *job)
 	pthread_mutex_lock(&pool.mutex);
 	if (pool.idle <= pool.queued && pool.threads < MAX_THREADS) {
 		pool.threads++;
-		/* Under the mutex: a thread that fails to start must not have been counted on meanwhile. */
+		/*
+		 * Under the mutex: a thread that fails to start must not have been counted on
+		 * meanwhile.
+		 */
 		if (start_thread() != 0 && --pool.threads == 0)
 			err = -EAGAIN;
 	}
@@ -133,7 +138,10 @@ int thrum_blocking(thrum_fn fn, void *arg, void **result)
 		int err = thrum__job_submit(&call.job);
 		if (err != 0)
 			return err;
-		/* The job is on this stack and runs whatever happens: no deadline, no cancellation. */
+		/*
+		 * The job is on this stack and runs whatever happens: no deadline, no
+		 * cancellation.
+		 */
 		thrum_shield_begin();
 		err = thrum__wait_park(&call.wait, "blocking call", THRUM_FOREVER);
 		thrum_shield_end();

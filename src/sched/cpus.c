@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 /*
- * How many workers make sense: the processors this process may run on, and no more than its cgroups
- * (version 2) grant it time for. A quota of 1.5 processors makes 2 workers: with one it could not be used up.
+ * How many workers make sense: the processors this process may run on, and no more than its
+ * cgroups (version 2) grant it time for. A quota of 1.5 processors makes 2 workers: with one it
+ * could not be used up.
  */
 
 static unsigned allowed_cpus(void)

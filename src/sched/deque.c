@@ -6,8 +6,8 @@
 #include "sched/fence.h"
 
 /*
- * The deque of Chase and Lev (SPAA 2005), in the C11 form of Lê, Pop, Cohen and Zappa Nardelli (PPoPP
- * 2013), with what later turned out to be wrong in that paper put right.
+ * The deque of Chase and Lev (SPAA 2005), in the C11 form of Lê, Pop, Cohen and Zappa Nardelli
+ * (PPoPP 2013), with what later turned out to be wrong in that paper put right.
  *
  *         top                    bottom
  *          v                       v
@@ -16,8 +16,10 @@
  *
  * Protocol
  *   push   slot[bottom] = item; bottom++ (release)
- *   take   bottom--; FENCE; read top; more than one left: mine. Exactly one: whoever advances top has it.
- *   steal  read top; FENCE; read bottom; read the item; advance top by compare-and-swap, else it was not mine.
+ *   take   bottom--; FENCE; read top; more than one left: mine. Exactly one: whoever advances top
+ *          has it.
+ *   steal  read top; FENCE; read bottom; read the item; advance top by compare-and-swap, else it
+ *          was not mine.
  *
  * Invariants
  *   [I1] Items live in [top, bottom); every index in it is in the current array.
@@ -26,19 +28,23 @@
  *        that still holds an old one reads the right item or fails its compare-and-swap.
  *
  * Memory order
- *   bottom: push's release store  -> steal's acquire load: the item's contents and its slot are visible.
- *   array:  grow's release store  -> steal's acquire load: the new slots are visible.
- *   top:    steal's seq_cst swap  -> push's acquire load: a slot is reused only after its thief has read it.
- *   FENCE in take and in steal: of an owner and a thief that want the same last item, at least one sees the other.
+ *   bottom  push's release store -> steal's acquire load: item and slot are visible.
+ *   array   grow's release store -> steal's acquire load: the new slots are visible.
+ *   top     steal's seq_cst swap -> push's acquire load: a slot is reused only after its thief
+ *           has read it.
+ *   FENCE   in take and in steal: of an owner and a thief that want the same last item, at least
+ *           one sees the other.
  *
  * Errata kept in mind: push reloads the array after growing; indices are signed 64-bit, because
  * bottom - 1 of a fresh deque is -1; the thief's array load is an acquire; slots are atomics.
  *
- * Rejected: stealing half with one compare-and-swap (the owner takes from the bottom without one, so the two would overlap);
- * a fixed ring with overflow elsewhere (cheaper to reason about, but a thread that spawns thousands is the
- * normal case here); reclaiming old arrays early (they add up to less than the current one).
+ * Rejected: stealing half with one compare-and-swap (the owner takes from the bottom without one,
+ * so the two would overlap); a fixed ring with overflow elsewhere (cheaper to reason about, but a
+ * thread that spawns thousands is the normal case here); reclaiming old arrays early (they add up
+ * to less than the current one).
  *
- * Tests: a model for one thread; an owner against thieves that count every item once, from capacity 4.
+ * Tests: a model for one thread; an owner against thieves that count every item once, from
+ * capacity 4.
  */
 
 struct thrum__deque_array {
@@ -112,7 +118,10 @@ bool thrum__deque_push(struct thrum__deque *deque, void *item)
 void *thrum__deque_take(struct thrum__deque *deque)
 {
 	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED) - 1;
-	/* Only thieves change top, and they only advance it: empty now means empty without the fence, too. */
+	/*
+	 * Only thieves change top, and they only advance it: empty now means empty without the
+	 * fence, too.
+	 */
 	if (__atomic_load_n(&deque->top, __ATOMIC_RELAXED) > bottom)
 		return NULL;
 	__atomic_store_n(&deque->bottom, bottom, __ATOMIC_RELAXED);

@@ -5,7 +5,8 @@
 #include "base/base.h"
 
 /*
- * A work-stealing deque of pointers: its owner pushes and takes at the bottom, anybody steals at the top. It grows.
+ * A work-stealing deque of pointers: its owner pushes and takes at the bottom, anybody steals at
+ * the top. It grows.
  */
 struct thrum__deque_array;
 
@@ -27,10 +28,15 @@ bool thrum__deque_push(struct thrum__deque *deque, void *item);
 /* Owner. The item pushed last, or NULL if there is none. */
 void *thrum__deque_take(struct thrum__deque *deque);
 
-/* Any thread. The oldest item; NULL if there is none, or another thread was faster (*lost is then set). */
+/*
+ * Any thread. The oldest item; NULL if there is none, or another thread was faster (*lost is then
+ * set).
+ */
 void *thrum__deque_steal(struct thrum__deque *deque, bool *lost);
 
-/* Any thread; a snapshot. Exact for the question "has somebody pushed before my last full fence". */
+/*
+ * Any thread; a snapshot. Exact for the question "has somebody pushed before my last full fence".
+ */
 static inline bool thrum__deque_empty(const struct thrum__deque *deque)
 {
 	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED);

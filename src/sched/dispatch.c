@@ -6,10 +6,11 @@
 /*
  * Which thread runs next, and when a machine may sleep.
  *
- * Order.  A processor serves its deque (spawned, newest first) and its inbox (woken and yielded, oldest first) in turn,
- * so neither starves the other. Every 61st dispatch looks at the inject queue first, fires timers and polls
- * the driver, whatever the queues hold: sleepers and descriptors cannot be starved by ready work. Half-way between,
- * the oldest of the deque goes first, so that an endless chain of spawns does not bury it.
+ * Order.  A processor serves its deque (spawned, newest first) and its inbox (woken and yielded,
+ * oldest first) in turn, so neither starves the other. Every 61st dispatch looks at the inject
+ * queue first, fires timers and polls the driver, whatever the queues hold: sleepers and
+ * descriptors cannot be starved by ready work. Half-way between, the oldest of the deque goes
+ * first, so that an endless chain of spawns does not bury it.
  *
  * Sleeping and waking.  Work must never lie queued while a machine sleeps that nobody will wake.
  *
@@ -23,18 +24,19 @@
  *      it in searching on its behalf;
  *      wake its driver
  *
- * [I1] S2/M3: of a submitter and a machine going idle, one sees the other. If S3 reads 0, M2 comes later, so M4 sees S1.
+ * [I1] S2/M3: of a submitter and a machine going idle, one sees the other. If S3 reads 0, M2
+ *      comes later, so M4 sees S1.
  * [I2] Whoever is counted in searching will look at every queue after it is no longer counted: it
- *      either stops without work and does M2..M4, or finds some and, being the last, checks and wakes another.
- *      So S4 may leave the work to it.
- * [I3] A submitter raises `searching` only together with taking a machine off the idle list, both under
- *      idle_lock. Raising it first and lowering it again when nobody was idle would make a second submitter
- *      skip its wake in between while nobody searches at all.
+ *      either stops without work and does M2..M4, or finds some and, being the last, checks and
+ *      wakes another. So S4 may leave the work to it.
+ * [I3] A submitter raises `searching` only together with taking a machine off the idle list, both
+ *      under idle_lock. Raising it first and lowering it again when nobody was idle would make a
+ *      second submitter skip its wake in between while nobody searches at all.
  *
  * At most half of the machines search at a time: more only fight for the same cache lines.
  *
- * Rejected: waking a machine for each submission (a system call for each); spinning before sleeping (an idle
- * program must use no processor time; the searching phase is the spin).
+ * Rejected: waking a machine for each submission (a system call for each); spinning before
+ * sleeping (an idle program must use no processor time; the searching phase is the spin).
  */
 
 enum { TURN = 61, STEAL_ROUNDS = 2, INJECT_BATCH = 32 };
@@ -81,8 +83,8 @@ void thrum__notify(struct thrum__runtime *runtime)
 }
 
 /*
- * Debug mode THRUM_DEBUG_MIGRATE=1: each suspension ends on another worker, which shows up what was kept
- * across it and must not be. Nobody steals then, or it would often come back at once.
+ * Debug mode THRUM_DEBUG_MIGRATE=1: each suspension ends on another worker, which shows up what
+ * was kept across it and must not be. Nobody steals then, or it would often come back at once.
  */
 static void ready_elsewhere(struct thrum__processor *processor, struct thrum_thread *thread)
 {
@@ -111,7 +113,10 @@ void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_threa
 		ready_elsewhere(processor, thread);
 		return;
 	}
-	/* Alone in our queues it is what we run next, and nobody need be woken to steal it from us. */
+	/*
+	 * Alone in our queues it is what we run next, and nobody need be woken to steal it from
+	 * us.
+	 */
 	uint32_t count = thrum__queue_push(&processor->inbox, thread);
 	if (runtime->count > 1 && (count > 1 || !thrum__deque_empty(&processor->deque)))
 		thrum__notify(runtime);
@@ -136,8 +141,8 @@ void thrum__ready(struct thrum_thread *thread)
 		return;
 	}
 	/*
-	 * A stranger. Until the push nobody else can run the thread, so the runtime is alive; counted as a
-	 * visitor, we keep it alive until we are out.
+	 * A stranger. Until the push nobody else can run the thread, so the runtime is alive;
+	 * counted as a visitor, we keep it alive until we are out.
 	 */
 	__atomic_fetch_add(&runtime->visitors, 1, __ATOMIC_ACQUIRE);
 	thrum__queue_push(&runtime->inject, thread);
@@ -146,8 +151,9 @@ void thrum__ready(struct thrum_thread *thread)
 }
 
 /*
- * Fires timers and lets the driver deliver events, sleeping at most wait_ns. What they make runnable is announced once at
- * the end, not one by one: idle, we would be the first to be called ourselves, each time.
+ * Fires timers and lets the driver deliver events, sleeping at most wait_ns. What they make
+ * runnable is announced once at the end, not one by one: idle, we would be the first to be called
+ * ourselves, each time.
  */
 static void poll_driver(struct thrum__processor *processor, int64_t wait_ns)
 {

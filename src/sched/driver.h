@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * What the scheduler needs from the layer below it, the reactor, which implements these: a place for a
- * processor to sleep in, out of which any thread can call it. One driver per processor.
+ * What the scheduler needs from the layer below it, the reactor, which implements these: a place
+ * for a processor to sleep in, out of which any thread can call it. One driver per processor.
  */
 struct thrum__driver;
 
@@ -15,16 +15,19 @@ int thrum__driver_open(struct thrum__driver **out);
 void thrum__driver_close(struct thrum__driver *driver);
 
 /*
- * Makes runnable what is ready, by thrum__wait_wake. If nothing is and max_wait_ns is not 0, sleeps until something
- * is, thrum__driver_wake is called, or max_wait_ns have passed (< 0: for ever). May return early. Runs on a
- * scheduler's stack, one caller at a time.
+ * Makes runnable what is ready, by thrum__wait_wake. If nothing is and max_wait_ns is not 0,
+ * sleeps until something is, thrum__driver_wake is called, or max_wait_ns have passed (< 0: for
+ * ever). May return early. Runs on a scheduler's stack, one caller at a time.
  */
 void thrum__driver_poll(struct thrum__driver *driver, int64_t max_wait_ns);
 
 /* Ends the sleep that is going on, or the next one. Any thread. */
 void thrum__driver_wake(struct thrum__driver *driver);
 
-/* From the scheduler: the driver of the calling worker's processor, or NULL. Not to be kept across a suspension. */
+/*
+ * From the scheduler: the driver of the calling worker's processor, or NULL. Not to be kept
+ * across a suspension.
+ */
 struct thrum__driver *thrum__driver_current(void);
 
 #endif

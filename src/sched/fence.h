@@ -6,9 +6,9 @@
 
 /*
  * A full (store-load) barrier: the middle of every "I write mine, then read yours" handshake.
- * TSan neither models fences nor lets gcc compile them. There a sequentially consistent read-modify-write of a local
- * takes its place: the same barrier to the machine, and unlike one on a shared word it adds no
- * happens-before edge that could hide a race.
+ * TSan neither models fences nor lets gcc compile them. There a sequentially consistent
+ * read-modify-write of a local takes its place: the same barrier to the machine, and unlike one
+ * on a shared word it adds no happens-before edge that could hide a race.
  */
 static inline void thrum__full_fence(void)
 {

@@ -7,8 +7,9 @@
 /*
  * A machine's loop: take a thread, switch to it, and when it switches back do what it asked for.
  *
- * A thread becomes visible to others again (parked, queued, ended) only here, on the scheduler's own
- * stack: were it published while still on its stack, another machine could resume it and two would run on one stack.
+ * A thread becomes visible to others again (parked, queued, ended) only here, on the scheduler's
+ * own stack: were it published while still on its stack, another machine could resume it and two
+ * would run on one stack.
  */
 
 static _Thread_local struct thrum__machine *current_machine;
@@ -48,8 +49,9 @@ static bool start(struct thrum__processor *processor, struct thrum_thread *threa
 }
 
 /*
- * No stack for a thread that spawn has accepted: it goes behind all others, so that those that run can end
- * and give their stacks back. The pause keeps a machine that has nothing else from spinning on it.
+ * No stack for a thread that spawn has accepted: it goes behind all others, so that those that
+ * run can end and give their stacks back. The pause keeps a machine that has nothing else from
+ * spinning on it.
  */
 static void start_later(struct thrum__machine *machine, struct thrum_thread *thread)
 {

@@ -11,9 +11,10 @@
 /*
  * One runtime from thrum_run to its return.
  *
- * Ending, in this order: the first thread returns -> stopping: spawn refuses, all threads are cancelled
- * -> the last thread ends (live == 0) -> done: every machine leaves its loop -> machines are joined
- * -> visitors == 0: no foreign thread is still inside a wake -> everything is freed.
+ * Ending, in this order: the first thread returns -> stopping: spawn refuses, all threads are
+ * cancelled -> the last thread ends (live == 0) -> done: every machine leaves its loop ->
+ * machines are joined -> visitors == 0: no foreign thread is still inside a wake -> everything is
+ * freed.
  */
 
 enum { MAX_WORKERS = 1024, DEQUE_CAPACITY = 256 };

@@ -5,11 +5,11 @@
 /*
  * What the layers below may ask of the scheduler: one wait, claimed once.
  *
- * Words.  A *wait* lives on the waiter's stack for one suspension. Anybody who wants to end it *claims*
- * it: one compare-and-swap, one winner (a waker, the deadline, a cancellation). The winner alone
- * calls wake. The waiter returns only after it has consumed exactly that wake, so after wake nobody
- * touches the wait any more, and a loser of the claim touches it only while it holds the lock of the
- * object the wait is queued on.
+ * Words.  A *wait* lives on the waiter's stack for one suspension. Anybody who wants to end it
+ * *claims* it: one compare-and-swap, one winner (a waker, the deadline, a cancellation). The
+ * winner alone calls wake. The waiter returns only after it has consumed exactly that wake, so
+ * after wake nobody touches the wait any more, and a loser of the claim touches it only while it
+ * holds the lock of the object the wait is queued on.
  *
  * Protocol of a blocking object:
  *
@@ -21,20 +21,20 @@
  *   5 r = wait_park(&w, reason, deadline)      5 wait_wake(w)       (may also be before 4)
  *   6 r < 0: lock; unlink w if still linked; unlock
  *
- * All of it works for green threads and for plain OS threads (which sleep on a futex), and a waker may be
- * either, of any runtime.
+ * All of it works for green threads and for plain OS threads (which sleep on a futex), and a
+ * waker may be either, of any runtime.
  */
 
 #include "base/base.h"
 #include <thrum/thread.h>
 
-struct thrum__parker; /* who sleeps: a green thread or an OS thread; memory that is never unmapped */
+struct thrum__parker; /* who sleeps: a green thread or an OS thread; never unmapped */
 
 enum { THRUM__WAIT_PENDING = 0 };
 
 struct thrum__wait {
 	uint32_t state;		      /* atomic: PENDING, or what the winner claimed it with */
-	int result;		      /* 0, -ETIMEDOUT or -ECANCELED; written by the winner before wake */
+	int result;		      /* 0, -ETIMEDOUT or -ECANCELED; written before the wake */
 	struct thrum__parker *parker; /* set by init */
 };
 
@@ -42,30 +42,35 @@ struct thrum__wait {
 void thrum__wait_init(struct thrum__wait *wait);
 
 /*
- * Claims a wait with a value > 0 of the object's own choosing (a select case number, say). True: the caller
- * won and must call thrum__wait_wake exactly once. Acquire-release. Any thread; never suspends.
+ * Claims a wait with a value > 0 of the object's own choosing (a select case number, say). True:
+ * the caller won and must call thrum__wait_wake exactly once. Acquire-release. Any thread; never
+ * suspends.
  */
 bool thrum__wait_claim(struct thrum__wait *wait, uint32_t value);
 
-/* Makes the waiter runnable. The wait must not be touched afterwards. Any thread; never suspends. */
+/*
+ * Makes the waiter runnable. The wait must not be touched afterwards. Any thread; never suspends.
+ */
 void thrum__wait_wake(struct thrum__wait *wait);
 
 /*
  * Suspends the caller until its wait is claimed, by a waker, by the deadline or by thrum_cancel.
- * reason: a constant string for dumps ("mutex", "chan recv"). Returns the claimed value (> 0), -ETIMEDOUT or
- * -ECANCELED. THRUM_NOW does not suspend unless a claim is already on its way.
+ * reason: a constant string for dumps ("mutex", "chan recv"). Returns the claimed value (> 0),
+ * -ETIMEDOUT or -ECANCELED. THRUM_NOW does not suspend unless a claim is already on its way.
  */
 int thrum__wait_park(struct thrum__wait *wait, const char *reason, thrum_deadline deadline);
 
 /*
- * True if a park would now end with -ECANCELED: the calling green thread was asked to stop and is not shielded. For
- * calls that are cancellation points also where they need not wait. False on an OS thread.
+ * True if a park would now end with -ECANCELED: the calling green thread was asked to stop and is
+ * not shielded. For calls that are cancellation points also where they need not wait. False on an
+ * OS thread.
  */
 bool thrum__cancel_due(void);
 
 /*
- * A call for the pool of OS threads behind thrum_blocking that nobody need wait for. run is called once, on an OS
- * thread, and owns the job from then on: it frees it, say. Lives until then, wherever it lies.
+ * A call for the pool of OS threads behind thrum_blocking that nobody need wait for. run is
+ * called once, on an OS thread, and owns the job from then on: it frees it, say. Lives until
+ * then, wherever it lies.
  */
 struct thrum__job {
 	void (*run)(struct thrum__job *job);

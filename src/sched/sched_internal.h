@@ -35,7 +35,7 @@ struct thrum__parker {
 
 struct thrum_thread {
 	struct thrum__parker parker;
-	uint32_t refs;		    /* atomic; 0: free. Memory is never unmapped, so it may be read at any time */
+	uint32_t refs;		    /* atomic; 0: free. May be read at any time */
 	uint32_t cancelled;	    /* atomic */
 	uint32_t shield;	    /* own depth */
 	struct thrum__lock lock;    /* done, joiner */
@@ -69,7 +69,7 @@ struct thrum__processor {
 	struct thrum__driver *driver;
 	struct thrum__runtime *runtime;
 	struct thrum__list idle_link; /* under runtime->idle_lock */
-	bool called;		      /* under runtime->idle_lock: taken off the idle list by a submitter */
+	bool called;		      /* under idle_lock: a submitter took it off the idle list */
 	/* the rest: only the machine that runs this processor */
 	uint32_t index, tick;
 	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
@@ -93,12 +93,13 @@ struct thrum__machine {
 
 struct thrum__runtime {
 	struct thrum__queue inject;
-	uint64_t live __attribute__((aligned(THRUM__CACHELINE))); /* atomic: threads that have not ended */
+	/* atomic: threads that have not ended */
+	uint64_t live __attribute__((aligned(THRUM__CACHELINE)));
 	uint32_t searching;   /* atomic: machines that look for work to steal */
 	uint32_t idle_count;  /* atomic; changed under idle_lock */
 	struct thrum__lock idle_lock;
 	struct thrum__list idle; /* processors */
-	uint32_t visitors;    /* atomic: foreign threads inside a call that made a thread of ours runnable */
+	uint32_t visitors;    /* atomic: foreign threads inside a wake of a thread of ours */
 	bool stopping;	      /* atomic: the first thread has returned */
 	bool done;	      /* atomic: the last thread has ended */
 	bool migrate;	      /* debug: hand every yielded and woken thread to another processor */
@@ -113,10 +114,15 @@ struct thrum__runtime {
 struct thrum__machine *thrum__machine_self(void);
 /* Runs processor work until the runtime is done. */
 void thrum__machine_run(struct thrum__machine *machine);
-/* Leaves the current thread's stack for the scheduler's. Returns when the thread is resumed (not after EXIT). */
+/*
+ * Leaves the current thread's stack for the scheduler's. Returns when the thread is resumed (not
+ * after EXIT).
+ */
 void thrum__machine_suspend(struct thrum_thread *self, enum thrum__action action);
 
-/* dispatch.c: the next thread to run, sleeping until there is one; NULL when the runtime is done. */
+/*
+ * dispatch.c: the next thread to run, sleeping until there is one; NULL when the runtime is done.
+ */
 struct thrum_thread *thrum__dispatch(struct thrum__machine *machine);
 /* Makes a thread runnable that was parked; it may be gone when this returns. Any OS thread. */
 void thrum__ready(struct thrum_thread *thread);
@@ -124,7 +130,9 @@ void thrum__ready(struct thrum_thread *thread);
 void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_thread *thread);
 /* True if yielding would only come back at once; counts as a dispatch for the turns. */
 bool thrum__yield_is_vain(struct thrum__processor *processor);
-/* After work was queued where others may take it: wakes an idle processor if nobody is searching. */
+/*
+ * After work was queued where others may take it: wakes an idle processor if nobody is searching.
+ */
 void thrum__notify(struct thrum__runtime *runtime);
 
 /* wait.c: fires the timers of a processor that are due. Returns the next deadline, or INT64_MAX. */

@@ -9,17 +9,20 @@
 /*
  * Green threads: their memory, life and handles.
  *
- * Memory.  struct thrum_thread comes from slabs of the process that are never freed, only recycled, so anybody may
- * look at refs at any time. Taking a reference only if there is one already (try_ref) pins the life the thread is in:
- * this is how cancel_all walks all threads without a list that every spawn and end would have to lock.
+ * Memory.  struct thrum_thread comes from slabs of the process that are never freed, only
+ * recycled, so anybody may look at refs at any time. Taking a reference only if there is one
+ * already (try_ref) pins the life the thread is in: this is how cancel_all walks all threads
+ * without a list that every spawn and end would have to lock.
  *
  * References.  One for the run (until thread_end), one for the handle. At 0 the thread is free.
  *
- * Ending.  thread_end runs on the scheduler's stack: the thread's own is given back there. `done` and `joiner` are under
- * thread->lock; whoever ends claims the joiner's wait under it and wakes it outside.
+ * Ending.  thread_end runs on the scheduler's stack: the thread's own is given back there. `done`
+ * and `joiner` are under thread->lock; whoever ends claims the joiner's wait under it and wakes
+ * it outside.
  *
- * Stopping a runtime.  begin: stopping = 1; FENCE; cancel all that are in it. spawn: publish the thread; FENCE (in
- * notify); stopping? then cancel it. One of the two sees the other. With one worker both are on one OS thread.
+ * Stopping a runtime.  begin: stopping = 1; FENCE; cancel all that are in it. spawn: publish the
+ * thread; FENCE (in notify); stopping? then cancel it. One of the two sees the other. With one
+ * worker both are on one OS thread.
  */
 
 enum { SLAB = 64, CACHE = 256, BATCH = 32, ID_BLOCK = 1024 };

@@ -4,36 +4,46 @@
 #include <errno.h>
 
 /*
- * Waiting: claim, wake, park, deadlines; for green threads and OS threads alike. sched.h has the contract.
+ * Waiting: claim, wake, park, deadlines; for green threads and OS threads alike. sched.h has the
+ * contract.
  *
- * Two atomics take part. The *wait* (on the waiter's stack) is claimed once: PENDING -> a value. The *parker's word*
- * (in the thread, never unmapped) says whether the waiter sleeps:
+ * Two atomics take part. The *wait* (on the waiter's stack) is claimed once: PENDING -> a value.
+ * The *parker's word* (in the thread, never unmapped) says whether the waiter sleeps:
  *
- *   RUNNING --(by the scheduler, after the switch)--> PARKED --(first WOKEN or KNOCKED)--> queued --> RUNNING
+ *   RUNNING --(scheduler, after the switch)--> PARKED --(WOKEN or KNOCKED)--> queued --> RUNNING
  *
- *   wake    word |= WOKEN;   was it exactly PARKED: make it runnable. Otherwise it has not slept yet and
- *                            will see the bit, or somebody else is already bringing it back.
+ *   wake    word |= WOKEN;   was it exactly PARKED: make it runnable. Otherwise it has not slept
+ *                            yet and will see the bit, or somebody else is already bringing it
+ *                            back.
  *   cancel  flag = 1; word |= KNOCKED; the same.
- *   resume  bits = exchange(word, RUNNING). WOKEN: consumed, the wait is over. KNOCKED alone: look at the flag, and
- *           if it counts, claim the own wait; whoever loses that claim has a WOKEN on its way, so park again.
+ *   resume  bits = exchange(word, RUNNING). WOKEN: consumed, the wait is over. KNOCKED alone:
+ *           look at the flag, and if it counts, claim the own wait; whoever loses that claim has
+ *           a WOKEN on its way, so park again.
  *
  * Invariants
- *   [I1] One successful claim by another <=> one WOKEN, and park returns only after consuming it. A
- *        waiter that claims its own wait gets none. So no WOKEN is ever left over for the next wait.
- *   [I2] Between claim and wake the waiter cannot return, so the claimer may use the wait and the parker.
- *   [I3] After wake's read-modify-write that found no PARKED the waker touches nothing: the waiter may be
- *        gone. If it found PARKED, the thread cannot run before the waker has queued it.
- *   [I4] A canceller never touches the wait. It only knocks; the thread, which owns the wait, does the rest.
+ *   [I1] One successful claim by another <=> one WOKEN, and park returns only after consuming it.
+ *        A waiter that claims its own wait gets none. So no WOKEN is ever left over for the next
+ *        wait.
+ *   [I2] Between claim and wake the waiter cannot return, so the claimer may use the wait and the
+ *        parker.
+ *   [I3] After wake's read-modify-write that found no PARKED the waker touches nothing: the
+ *        waiter may be gone. If it found PARKED, the thread cannot run before the waker has
+ *        queued it.
+ *   [I4] A canceller never touches the wait. It only knocks; the thread, which owns the wait,
+ *        does the rest.
  *   [I5] KNOCKED may be left over: it makes the next park look once in vain.
  *
- * Memory order: everything before claim+wake happens before park returns (word: release in wake, acquire in resume). The
- * cancel flag is written before KNOCKED and read before PARKED or after KNOCKED, so it is never missed.
+ * Memory order: everything before claim+wake happens before park returns (word: release in wake,
+ * acquire in resume). The cancel flag is written before KNOCKED and read before PARKED or after
+ * KNOCKED, so it is never missed.
  *
- * Deadlines.  The timer sits in the heap of the processor on which the park began. Firing claims under that
- * heap's lock and wakes outside; the waiter removes its timer under the same lock, so after that nobody knows the wait.
+ * Deadlines.  The timer sits in the heap of the processor on which the park began. Firing claims
+ * under that heap's lock and wakes outside; the waiter removes its timer under the same lock, so
+ * after that nobody knows the wait.
  *
- * Rejected: a pointer to the current wait in the thread, for the canceller to claim. It needs a lock in
- * every thread, taken twice for each park, to keep the wait alive during the claim; the knock costs the waiter nothing.
+ * Rejected: a pointer to the current wait in the thread, for the canceller to claim. It needs a
+ * lock in every thread, taken twice for each park, to keep the wait alive during the claim; the
+ * knock costs the waiter nothing.
  */
 
 /* What a wait that ended by itself is claimed with; park then returns result. */
@@ -49,8 +59,8 @@ struct deadline {
 /* ---------------------------------------------------------------- parkers of OS threads */
 
 /*
- * A parker may be named by a waker after its owner has gone on (the futex call comes after the word was
- * set), so they are recycled for ever and never freed.
+ * A parker may be named by a waker after its owner has gone on (the futex call comes after the
+ * word was set), so they are recycled for ever and never freed.
  */
 static struct {
 	struct thrum__lock lock;
@@ -176,7 +186,10 @@ static void deadline_disarm(struct deadline *deadline)
 
 int64_t thrum__timers_fire(struct thrum__processor *processor)
 {
-	/* Only this processor's machine adds: what others may do meanwhile is to make the next one later. */
+	/*
+	 * Only this processor's machine adds: what others may do meanwhile is to make the next
+	 * one later.
+	 */
 	int64_t next = __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED);
 	int64_t now;
 	if (next == INT64_MAX || next > (now = thrum_now()))
@@ -249,7 +262,8 @@ static int park_thread(struct thrum_thread *self, struct thrum__wait *wait, thru
 	return outcome(wait);
 }
 
-static int park_os_thread(struct thrum__parker *parker, struct thrum__wait *wait, thrum_deadline when)
+static int park_os_thread(struct thrum__parker *parker, struct thrum__wait *wait,
+	thrum_deadline when)
 {
 	for (;;) {
 		if (consume(parker) & THRUM__WOKEN)

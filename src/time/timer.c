@@ -4,18 +4,25 @@
 #include "base/base.h"
 
 /*
- * A pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986): a tree in which no child is earlier than
- * its parent. Adding melds with the root; removing melds the children, pairwise from the left, then from the right.
+ * A pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986): a tree in which no child is earlier
+ * than its parent. Adding melds with the root; removing melds the children, pairwise from the
+ * left, then from the right.
  *
- * Rejected: a binary or 4-ary heap in an array. It compares faster, but it must grow, so that
- * a wait with a deadline could fail for want of memory; and it writes an index into every timer it
- * moves, a cache miss each, where most deadlines are added and removed again without ever being near the root: here
- * that is O(1) and touches three nodes.
+ * Rejected: a binary or 4-ary heap in an array. It compares faster, but it must grow, so that a
+ * wait with a deadline could fail for want of memory; and it writes an index into every timer it
+ * moves, a cache miss each, where most deadlines are added and removed again without ever being
+ * near the root: here that is O(1) and touches three nodes.
  *
- * Invariants: [I1] a node's when >= its parent's. [I2] armed <=> in the heap. [I3] root->next == root->prev == NULL.
+ * Invariants
+ *   [I1] A node's when is not before its parent's.
+ *   [I2] armed <=> in the heap.
+ *   [I3] root->next == root->prev == NULL.
  */
 
-/* Makes the later of two roots the first child of the earlier one; returns that. Ties keep a on top. */
+/*
+ * Makes the later of two roots the first child of the earlier one; returns that. Ties keep a on
+ * top.
+ */
 static struct thrum__timer *meld(struct thrum__timer *a, struct thrum__timer *b)
 {
 	if (b->when < a->when) {

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 /*
- * A heap of timers, earliest first. Pure: it knows no clock and takes no lock, and it never allocates,
- * because the nodes are the timers themselves. All-zero is an empty heap and an idle timer.
+ * A heap of timers, earliest first. Pure: it knows no clock and takes no lock, and it never
+ * allocates, because the nodes are the timers themselves. All-zero is an empty heap and an idle
+ * timer.
  */
 struct thrum__timer {
 	int64_t when;

@@ -75,8 +75,8 @@ START_TEST(callee_saved_registers_survive_a_switch)
 			 "movq %%r14, 24(%%rax)\n\tmovq %%r15, 32(%%rax)"
 			 :
 			 : "D"(&home.sp), "S"(away.sp), [out] "a"(out)
-			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-			 "memory", "cc");
+			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+			 "r15", "memory", "cc");
 	thrum__fiber_arrive(&home.fiber);
 	for (uint64_t i = 0; i < 5; i++)
 		ck_assert_uint_eq(out[i], 101 + i);

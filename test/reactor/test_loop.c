@@ -7,7 +7,10 @@
 #include "sched/sched.h"
 #include <thrum/thread.h>
 
-/* libuv handles in a processor's loop, their callbacks waking green threads that may have moved on. */
+/*
+ * libuv handles in a processor's loop, their callbacks waking green threads that may have moved
+ * on.
+ */
 static const unsigned workers[] = {1, 2, 8};
 
 static void *run(unsigned index, thrum_fn fn, void *arg)

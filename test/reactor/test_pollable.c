@@ -289,7 +289,10 @@ START_TEST(a_regular_file_is_refused)
 }
 END_TEST
 
-/* ---------------------------------------------------------------- several readers of one descriptor */
+/*
+ * ---------------------------------------------------------------- several readers of one
+ * descriptor
+ */
 
 enum { READERS = 10, DATAGRAMS = 200 };
 
@@ -298,7 +301,10 @@ struct shared {
 	int left, got; /* atomic */
 };
 
-/* Reads one datagram at a time and then lets others in: no reader ever drains the descriptor on purpose. */
+/*
+ * Reads one datagram at a time and then lets others in: no reader ever drains the descriptor on
+ * purpose.
+ */
 static void *shared_reader(void *arg)
 {
 	struct shared *shared = arg;

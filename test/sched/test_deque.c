@@ -84,7 +84,10 @@ START_TEST(an_owner_and_thieves_get_every_item_once)
 	for (int i = 0; i < THIEVES; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, thief, &contest), 0);
 	for (uintptr_t item = 1; item <= ITEMS;) {
-		/* Bursts: long ones make it grow, short ones make owner and thieves meet at the last item. */
+		/*
+		 * Bursts: long ones make it grow, short ones make owner and thieves meet at the
+		 * last item.
+		 */
 		for (uint64_t n = thrum__splitmix64(&seed) % 64; n > 0 && item <= ITEMS; n--)
 			ck_assert(thrum__deque_push(&contest.deque, (void *)item++));
 		void *own;

@@ -161,7 +161,8 @@ static void *sleep_idle(void *arg)
 {
 	struct idle *idle = arg;
 	struct thrum__runtime *runtime = thrum__machine_self()->processor->runtime;
-	(void)!thrum_sleep(50 * THRUM_MS); /* let the start settle; nothing depends on it but the counts */
+	/* Let the start settle; nothing depends on it but the counts. */
+	(void)!thrum_sleep(50 * THRUM_MS);
 	idle->before = thrum__runtime_counters(runtime);
 	(void)!thrum_sleep(500 * THRUM_MS);
 	idle->after = thrum__runtime_counters(runtime);
@@ -172,11 +173,37 @@ START_TEST(an_idle_runtime_does_nothing)
 {
 	struct idle idle;
 	run(_i, sleep_idle, &idle);
-	/* One sleep, one wake. An early return of the kernel, or a search by a called worker, may add a few. */
+	/*
+	 * One sleep, one wake. An early return of the kernel, or a search by a called worker, may
+	 * add a few.
+	 */
 	ck_assert_uint_eq(idle.after.dispatches - idle.before.dispatches, 1);
 	ck_assert_uint_le(idle.after.sleeps - idle.before.sleeps, 4 + workers[_i]);
 	ck_assert_uint_le(idle.after.polls - idle.before.polls, 4 + workers[_i]);
 	ck_assert_uint_le(idle.after.steals - idle.before.steals, 1); /* of the one that woke */
+}
+END_TEST
+
+static void *yield_alone(void *arg)
+{
+	struct idle *idle = arg;
+	struct thrum__runtime *runtime = thrum__machine_self()->processor->runtime;
+	(void)!thrum_sleep(50 * THRUM_MS);
+	idle->before = thrum__runtime_counters(runtime);
+	for (int i = 0; i < 100000; i++)
+		thrum_yield();
+	idle->after = thrum__runtime_counters(runtime);
+	return NULL;
+}
+
+START_TEST(a_lone_yielder_wakes_nobody)
+{
+	struct idle idle;
+	run(_i, yield_alone, &idle);
+	ck_assert_uint_le(idle.after.sleeps - idle.before.sleeps, 4 + workers[_i]);
+	ck_assert_uint_le(idle.after.steals - idle.before.steals, 1);
+	/* Timers and descriptors still get their turns. */
+	ck_assert_uint_ge(idle.after.polls - idle.before.polls, 100000 / 61 - 1);
 }
 END_TEST
 
@@ -203,7 +230,8 @@ static void *many_sleepers_main(void *arg)
 	uint64_t seed = 7;
 	bool ok = true;
 	for (int i = 0; i < SLEEPERS; i++) {
-		sleepers[i].due = thrum_after(1 + (int64_t)(thrum__splitmix64(&seed) % (20 * THRUM_MS)));
+		int64_t ns = 1 + (int64_t)(thrum__splitmix64(&seed) % (20 * THRUM_MS));
+		sleepers[i].due = thrum_after(ns);
 		ok = thrum_spawn(&threads[i], sleeper, &sleepers[i]) == 0 && ok;
 	}
 	for (int i = 0; i < SLEEPERS; i++) {
@@ -220,7 +248,10 @@ START_TEST(no_sleeper_wakes_before_its_time)
 }
 END_TEST
 
-/* The same wait is claimed by a waker and by its deadline at about the same time; exactly one wins. */
+/*
+ * The same wait is claimed by a waker and by its deadline at about the same time; exactly one
+ * wins.
+ */
 static void *race_waker(void *arg)
 {
 	struct outside *outside = arg;
@@ -244,7 +275,8 @@ static void *race(void *arg)
 			return NULL;
 		thrum__wait_init(&outside->wait);
 		__atomic_store_n(&outside->waiting, true, __ATOMIC_RELEASE);
-		int result = thrum__wait_park(&outside->wait, "race", thrum_after(i % 20 * THRUM_US));
+		int64_t deadline = thrum_after(i % 20 * THRUM_US);
+		int result = thrum__wait_park(&outside->wait, "race", deadline);
 		ok = thrum_join(waker, &won, THRUM_FOREVER) == 0 && ok;
 		ok = (won != NULL ? result == 9 : result == -ETIMEDOUT) && ok;
 		timed_out += result < 0;
@@ -322,7 +354,8 @@ static void *worker_goes_on(void *arg)
 	void *result = NULL;
 	if (thrum_spawn(NULL, release, &released) != 0)
 		return NULL;
-	return thrum_blocking(block_until, &released, &result) == 0 && result == &released ? arg : NULL;
+	int err = thrum_blocking(block_until, &released, &result);
+	return err == 0 && result == &released ? arg : NULL;
 }
 
 START_TEST(a_blocking_call_leaves_the_worker_free)
@@ -339,8 +372,8 @@ struct migrant {
 };
 
 /*
- * errno is read here, in a function that does not suspend: in migrant() the compiler would be right to compute its
- * address once, before the loop, and would then read another OS thread's.
+ * errno is read here, in a function that does not suspend: in migrant() the compiler would be
+ * right to compute its address once, before the loop, and would then read another OS thread's.
  */
 static int __attribute__((noinline)) failing_call(void)
 {
@@ -425,6 +458,7 @@ Suite *suite_dispatch(void)
 	tcase_add_loop_test(fair, a_wake_from_an_os_thread_gets_through_a_yield_storm, 0, n);
 	tcase_add_loop_test(fair, a_wake_from_an_os_thread_ends_an_idle_sleep, 0, n);
 	tcase_add_loop_test(fair, an_idle_runtime_does_nothing, 0, n);
+	tcase_add_loop_test(fair, a_lone_yielder_wakes_nobody, 0, n);
 	tcase_add_test(fair, the_default_worker_count_is_within_what_the_machine_has);
 	suite_add_tcase(suite, fair);
 	TCase *time = tcase_create("time");

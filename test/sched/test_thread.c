@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/base.h"
 #include "ctx/sanitizer.h"
@@ -76,7 +78,8 @@ START_TEST(a_bad_config_is_refused)
 	ck_assert_int_eq(
 		thrum_run(&(struct thrum_config){.workers = 5000}, give_back, NULL, NULL), -EINVAL);
 	ck_assert_int_eq(
-		thrum_run(&(struct thrum_config){.reserved_ = {1}}, give_back, NULL, NULL), -EINVAL);
+		thrum_run(&(struct thrum_config){.reserved_ = {1}}, give_back, NULL, NULL),
+		-EINVAL);
 	ck_assert_int_eq(
 		thrum_run(&(struct thrum_config){.stack_size = SIZE_MAX}, give_back, NULL, NULL),
 		-EINVAL);
@@ -424,7 +427,10 @@ START_TEST(spawn_is_refused_once_the_first_thread_has_ended)
 }
 END_TEST
 
-/* ---------------------------------------------------------------- waits between threads of all kinds */
+/*
+ * ---------------------------------------------------------------- waits between threads of all
+ * kinds
+ */
 
 struct ring {
 	struct thrum__lock lock;
@@ -575,7 +581,10 @@ static void *spawn_and_let_join(void *arg)
 	if (thrum_spawn(&outside->late.thread, give_back, &outside->late.value) != 0 ||
 		pthread_create(&joiner, NULL, join_from_outside, &outside->late) != 0)
 		return NULL;
-	/* The joiner needs somebody to run the thread: a blocking pthread_join here would take the only worker. */
+	/*
+	 * The joiner needs somebody to run the thread: a blocking pthread_join here would take
+	 * the only worker.
+	 */
 	while (pthread_tryjoin_np(joiner, &outside->seen) == EBUSY)
 		thrum_yield();
 	return arg;
@@ -586,6 +595,48 @@ START_TEST(an_os_thread_joins_a_green_thread)
 	struct outside outside = {.seen = NULL};
 	ck_assert_ptr_nonnull(run(_i, spawn_and_let_join, &outside));
 	ck_assert_ptr_eq(outside.seen, &outside.late.value);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- too little memory */
+
+enum { HUNGRY = 400 };
+
+static void *hungry(void *arg)
+{
+	bool *ok = arg;
+	static struct thrum_thread *threads[HUNGRY];
+	static int ended;
+	ended = 0;
+	for (int i = 0; i < HUNGRY; i++)
+		must(ok, thrum_spawn(&threads[i], yield_some, &ended) == 0);
+	for (int i = 0; i < HUNGRY; i++)
+		must(ok, thrum_join(threads[i], NULL, THRUM_FOREVER) == 0);
+	must(ok, ended == HUNGRY);
+	return NULL;
+}
+
+static void *limit_and_spawn(void *arg)
+{
+	/* Address space for about forty stacks more than there are now. */
+	long pages = 0;
+	FILE *statm = fopen("/proc/self/statm", "r");
+	if (statm == NULL || fscanf(statm, "%ld", &pages) != 1)
+		return NULL;
+	fclose(statm);
+	struct rlimit limit = {.rlim_max = RLIM_INFINITY};
+	limit.rlim_cur = (rlim_t)pages * 4096 + 40 * 272 * 1024;
+	if (setrlimit(RLIMIT_AS, &limit) != 0)
+		return NULL;
+	hungry(arg);
+	return arg;
+}
+
+START_TEST(threads_wait_for_a_stack_when_memory_is_short)
+{
+	bool ok = true;
+	ck_assert_ptr_nonnull(run(_i, limit_and_spawn, &ok));
+	ck_assert(ok);
 }
 END_TEST
 
@@ -649,6 +700,11 @@ Suite *suite_thread(void)
 	tcase_add_test(wait, os_threads_wait_with_a_deadline);
 	tcase_add_loop_test(wait, an_os_thread_joins_a_green_thread, 0, n);
 	tcase_add_loop_test(wait, runtimes_follow_one_another, 0, n);
+#if defined(THRUM__ASAN) || defined(THRUM__TSAN)
+	(void)threads_wait_for_a_stack_when_memory_is_short; /* shadow memory knows no limit */
+#else
+	tcase_add_loop_test(wait, threads_wait_for_a_stack_when_memory_is_short, 0, n);
+#endif
 	suite_add_tcase(suite, wait);
 	return suite;
 }
