@@ -89,7 +89,10 @@ refused 101 "unknown command 'frob'" frob
 refused 101 'too few files' patch
 refused 101 'too many files' signature old x y
 refused 101 'both standard input' patch - -
-expect_rc 101 rdelta --frob
+refused 101 'unknown option --frob' --frob
+refused 101 '-b needs a value' signature -b
+expect_ok rdelta '-?'
+expect_text 'Usage: rdelta'
 expect_rc 100 bash -c 'cat old | rdelta patch - delta x'
 expect_text 'only be read in order'
 expect_rc 100 bash -c 'rdelta signature old >/dev/full'

@@ -95,6 +95,16 @@ _Noreturn static void help(void)
 	exit(EXIT_OK);
 }
 
+/* getopt has no other word for -? than for an option it does not know. */
+_Noreturn static void bad_option(int why, const char *word)
+{
+	if (why == '?' && strcmp(word, "-?") == 0)
+		help();
+	if (why == ':')
+		rdelta_fail(EXIT_USAGE, "%s needs a value; see rdelta --help", word);
+	rdelta_fail(EXIT_USAGE, "unknown option %s; see rdelta --help", word);
+}
+
 /* Options may stand before, between and behind the words. Returns the index of the first word. */
 static int parse_options(int argc, char **argv, struct rdelta_options *options)
 {
@@ -112,7 +122,8 @@ static int parse_options(int argc, char **argv, struct rdelta_options *options)
 	};
 	bool blake2 = true, rabinkarp = true;
 	int option;
-	while ((option = getopt_long(argc, argv, "b:S:H:R:sfvVh", table, NULL)) != -1) {
+	opterr = 0; /* our own messages */
+	while ((option = getopt_long(argc, argv, ":b:S:H:R:sfvVh", table, NULL)) != -1) {
 		switch (option) {
 		case 'b':
 			options->sign.block_len =
@@ -143,11 +154,7 @@ static int parse_options(int argc, char **argv, struct rdelta_options *options)
 		case 'h':
 			help();
 		default:
-			/* getopt's own value for -? is also its word for an unknown option. */
-			if (strcmp(argv[optind - 1], "-?") == 0)
-				help();
-			fputs("rdelta: 'rdelta --help' lists the options\n", stderr);
-			exit(EXIT_USAGE);
+			bad_option(option, argv[optind - 1]);
 		}
 	}
 	if (rabinkarp)
