@@ -57,14 +57,17 @@ SRC_delta   := diff.c emit.c format.c index.c job.c load.c md4.c patch.c sign.c 
 SRC_noise   := noise.c
 SRC_grpc    := call.c conn.c headers.c open.c status.c wire.c
 SRC_rpc     := call.c client.c conn.c health.c message.c noise_transport.c server.c transport.c
-SRC_replica := decide.c index.c index_entry.c index_rows.c path.c ticket.c tree.c visit.c vtime.c
+SRC_replica := alter.c batch.c content.c control_service.c control_share.c control_sync.c daemon.c \
+	datadir.c decide.c event.c fetch.c folder.c hash.c index.c index_entry.c index_rows.c link.c \
+	notify.c path.c peer_service.c pull.c record.c root.c scan.c serve.c session.c source.c stage.c \
+	ticket.c transfer.c tree.c visit.c vtime.c watch.c watch_map.c
 
 ARCH ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//')
 ASM_ctx := $(sort $(wildcard asm/$(ARCH)/*.S))
 
 # Protocol definitions: compiled into $(B)/gen and linked with the layer that owns them.
 PROTO_rpc     := rpc/health.proto
-PROTO_replica :=
+PROTO_replica := replica/control.proto replica/peer.proto
 
 # Tests mirror src: test/<layer>/<file>; each file exports `Suite *suite_<file without test_>(void)`.
 TEST_base    := test_buf.c test_log.c
@@ -79,7 +82,7 @@ TEST_io      := test_address.c test_dns.c test_fs.c test_net.c test_net_end.c te
 TEST_delta   := test_diff.c test_format.c test_load.c test_patch.c test_rdiff.c test_weak.c
 TEST_noise   := test_noise.c
 TEST_grpc    := pair.c test_core.c test_foreign.c test_wire.c
-TEST_rpc     :=
+TEST_rpc     := harness.c test_calls.c
 TEST_replica := test_ticket.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
@@ -96,10 +99,10 @@ PKG_rpc       := libnghttp2 zlib libsodium libprotobuf-c libuv
 PKG_replica   := $(PKG_rpc) sqlite3 libzstd
 
 # Programs: every .c in tools/<program>; linked with what they use of everything.
-PROGRAMS := rdelta
+PROGRAMS := rdelta replicad
 PRG_rdelta   := tools/rdelta/commands.c tools/rdelta/file.c tools/rdelta/main.c
 PRG_replica  :=
-PRG_replicad :=
+PRG_replicad := tools/replicad/main.c
 PKG_programs := $(PKG_replica) inih jansson
 
 # ---------------------------------------------------------------- flags

@@ -32,7 +32,7 @@ enum {
 	ROLE_CALLER = 1,
 	ROLE_SERVER = 2,
 	ROLE_JOIN = 3,
-	PAYLOAD_MAX = 3 + 255 + REPLICA_TOKEN_SIZE,
+	PAYLOAD_MAX = 3 + REPLICA_SHARE_NAME_MAX + REPLICA_TOKEN_SIZE,
 };
 
 #define HANDSHAKE_TIME (10 * THRUM_S)
@@ -43,7 +43,7 @@ enum {
 
 static size_t write_payload(uint8_t payload[PAYLOAD_MAX], int role, const char *name, const uint8_t *token)
 {
-	size_t n = strnlen(name, 255);
+	size_t n = strlen(name); /* at most REPLICA_SHARE_NAME_MAX */
 	uint8_t *p = payload;
 	*p++ = PROTOCOL;
 	*p++ = (uint8_t)role;
