@@ -318,7 +318,7 @@ static void wake_sender(struct grpc_call *call)
 
 uint8_t *grpc_call_reserve(struct grpc_call *call, size_t len)
 {
-	if (call->ended || call->send_closed || len > UINT32_MAX)
+	if (!grpc_call_sends(call) || len > UINT32_MAX)
 		return NULL;
 	uint8_t *to = thrum__buf_reserve(&call->out, GRPC_PREFIX + len);
 	return to != NULL ? to + GRPC_PREFIX : NULL;
@@ -334,6 +334,11 @@ int grpc_call_commit(struct grpc_call *call, size_t len)
 	call->full = !grpc_call_room(call);
 	wake_sender(call);
 	return call->conn->error == -ENOMEM ? -ENOMEM : 0;
+}
+
+bool grpc_call_sends(const struct grpc_call *call)
+{
+	return !call->ended && !call->send_closed;
 }
 
 bool grpc_call_room(const struct grpc_call *call)

@@ -119,6 +119,9 @@ const struct grpc_metadata *grpc_call_metadata(const struct grpc_call *call, con
 uint8_t *grpc_call_reserve(struct grpc_call *call, size_t len);
 int grpc_call_commit(struct grpc_call *call, size_t len);
 
+/* True while messages can be sent at all. */
+bool grpc_call_sends(const struct grpc_call *call);
+
 /* True while a sender need not wait. */
 bool grpc_call_room(const struct grpc_call *call);
 

@@ -154,8 +154,11 @@ struct rpc_limits {
 	size_t max_message; /* bytes of one message on the wire [4 MiB] */
 	unsigned max_calls; /* calls at once that a server runs [100] */
 	size_t send_buffer; /* bytes queued per call before a sender waits [256 KiB] */
-	thrum_deadline
-		keepalive; /* ns of silence until the peer counts as dead [20 s]; < 0: never */
+	/*
+	 * ns of silence until the peer counts as dead [20 s]; < 0: never. After half of it a PING
+	 * goes out. Servers of other make may not like PINGs: set -1 for them.
+	 */
+	int64_t keepalive;
 };
 
 /* ---------------------------------------------------------------- calls */
@@ -222,8 +225,9 @@ int rpc_call_fail(struct rpc_call *call, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Ends the call's whole connection once its status has left (at most a second is given to that): for a
- * client that breaks the rules. Every other call on it ends too. On a handler's green thread only.
+ * Ends the call's whole connection once its status has left (at most a second is given to that):
+ * for a client that breaks the rules. Every other call on it ends too. On a handler's green thread
+ * only.
  */
 void rpc_call_hang_up(struct rpc_call *call);
 
@@ -240,6 +244,12 @@ struct rpc_method {
 	enum rpc_kind kind;
 	rpc_handler handler;
 };
+
+/*
+ * A handler for "/grpc.health.v1.Health/Check" (RPC_UNARY), to be put into a server's table:
+ * SERVING for the empty name and for every service with a method there, else GRPC_NOT_FOUND.
+ */
+int rpc_health_check(struct rpc_call *call, void *ctx);
 
 struct rpc_server;
 
@@ -259,7 +269,8 @@ THRUM_NODISCARD int rpc_server_create(
  * its handlers has returned. Takes transport, also on failure. peer: NULL, or handed to
  * rpc_call_peer. Returns 0 (the client left, or the server drained), -ECANCELED (the caller was
  * cancelled: calls are reset, handlers cancelled), -ETIMEDOUT (a dead peer), THRUM_EFORMAT (not
- * HTTP/2), THRUM_EAUTH (the channel was tampered with), or a connection error.
+ * HTTP/2), THRUM_EAUTH (the channel was tampered with), -ECONNABORTED (a handler hung up), or a
+ * connection error.
  */
 THRUM_NODISCARD int rpc_server_serve(
 	struct rpc_server *server, struct rpc_transport *transport, void *peer);
