@@ -305,6 +305,47 @@ START_TEST(after_half_close_the_answer_still_comes)
 }
 END_TEST
 
+struct two_reads {
+	struct thrum_conn *conn;
+	ssize_t first, second;
+	int64_t took; /* the second */
+};
+
+static void *reads_twice(void *arg)
+{
+	struct two_reads *reads = arg;
+	char buf[64];
+	reads->first = thrum_conn_read(reads->conn, buf, sizeof(buf), GREEN_SOON);
+	reads->took = -thrum_now();
+	reads->second = thrum_conn_read(reads->conn, buf, sizeof(buf), GREEN_SOON);
+	reads->took += thrum_now();
+	return NULL;
+}
+
+/* The reader sleeps when both come, so one event tells of both: the short read must not hide the end. */
+static void *end_with_bytes_main(void *arg)
+{
+	struct thrum_conn *ends[2];
+	connect_pair("127.0.0.1:0", ends);
+	struct two_reads reads = {.conn = ends[0]};
+	struct thrum_thread *reader = green_spawn(reads_twice, &reads);
+	thrum_yield();
+	REQUIRE_EQ(thrum_conn_write(ends[1], "last", 4, NULL, GREEN_SOON), 0);
+	thrum_conn_close(ends[1]);
+	green_join(reader);
+	REQUIRE_EQ(reads.first, 4);
+	REQUIRE_EQ(reads.second, 0);
+	REQUIRE(reads.took < 10 * THRUM_S); /* not by the last look at the deadline */
+	thrum_conn_close(ends[0]);
+	return NULL;
+}
+
+START_TEST(an_end_that_comes_with_the_last_bytes_is_noticed)
+{
+	green_run(green_workers[_i], end_with_bytes_main, NULL);
+}
+END_TEST
+
 /* ---- addresses and credentials */
 
 static void *names_main(void *arg)
@@ -416,6 +457,7 @@ Suite *suite_net(void)
 	tcase_add_loop_test(basic, a_mebibyte_each_way_passes_tiny_buffers_unharmed, 0, 6);
 	tcase_add_loop_test(basic, pieces_arrive_in_order_whatever_their_lengths, 0, 3);
 	tcase_add_test(basic, after_half_close_the_answer_still_comes);
+	tcase_add_loop_test(basic, an_end_that_comes_with_the_last_bytes_is_noticed, 0, 3);
 	tcase_add_test(basic, both_ends_know_who_they_are);
 	tcase_add_test(basic, only_a_stale_socket_file_is_replaced);
 	tcase_add_test(basic, a_listener_without_a_host_takes_every_family);
