@@ -83,7 +83,7 @@ TEST_delta   := test_diff.c test_format.c test_load.c test_patch.c test_rdiff.c 
 TEST_noise   := test_noise.c
 TEST_grpc    := pair.c test_core.c test_foreign.c test_wire.c
 TEST_rpc     := harness.c test_calls.c
-TEST_replica := test_ticket.c
+TEST_replica := test_root.c test_scan.c test_ticket.c test_transfer.c test_watch.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base

@@ -41,8 +41,8 @@ struct replica_watch_stats {
 THRUM_NODISCARD int replica_watch_start(struct replica_watch **out, struct replica_scan *scan,
 	void (*settled)(void *arg, int result), void *arg);
 
-/* Ends both green threads and takes the handle. NULL is fine. Suspends: may; not a cancellation
- * point. */
+/* Ends both green threads and takes the handle; nobody may be in another call on it. NULL is fine.
+ * Suspends: may; not a cancellation point. */
 void replica_watch_stop(struct replica_watch *watch);
 
 /*
