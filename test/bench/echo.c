@@ -5,7 +5,8 @@
  *
  *   echo [BYTES [CONNECTIONS [SECONDS [WORKERS]]]]        (64 100 2 1)
  *
- * Prints requests per second and the server's CPU time per request.
+ * Prints requests per second and the server's CPU time per request, first of a plain
+ * single-threaded epoll loop as the yardstick, then of thrum.
  */
 #include <thrum.h>
 
@@ -99,10 +100,61 @@ static long generate(const struct plan *plan, int port)
 	return requests;
 }
 
-/* ---- the server */
+/* ---- the yardstick: a hand-written epoll loop */
+
+/* Reads and writes back once; closes the connection at its end. */
+static void plain_echo(int fd)
+{
+	static char buf[MAX_BYTES];
+	ssize_t n = recv(fd, buf, sizeof(buf), 0);
+	/* What a full send buffer does not take is lost, which the load would show by stalling. */
+	if (n <= 0 || send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n)
+		close(fd);
+}
+
+static void plain_accept(int listener, int epoll)
+{
+	int on = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+/* Serves until `end` is readable. */
+static int plain_server(int port_to, int end)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), epoll = epoll_create1(0);
+	if (bind(listener, (struct sockaddr *)&at, len) < 0 || listen(listener, 4096) < 0 ||
+		getsockname(listener, (struct sockaddr *)&at, &len) < 0)
+		return -errno;
+	int port = ntohs(at.sin_port), own[] = {listener, end};
+	for (int i = 0; i < 2; i++) {
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = own[i]};
+		epoll_ctl(epoll, EPOLL_CTL_ADD, own[i], &event);
+	}
+	if (write(port_to, &port, sizeof(port)) != sizeof(port))
+		return -EPIPE;
+	for (;;) {
+		struct epoll_event events[256];
+		int n = epoll_wait(epoll, events, 256, -1);
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.fd == end)
+				return 0;
+			if (events[i].data.fd == listener)
+				plain_accept(listener, epoll);
+			else
+				plain_echo(events[i].data.fd);
+		}
+	}
+}
+
+/* ---- thrum's server */
 
 struct server {
-	const struct plan *plan;
 	struct thrum_listener *listener;
 	int port_to; /* pipe: the port goes out here */
 	int end;     /* pipe: readable once the load is over */
@@ -161,15 +213,10 @@ static int argument(int argc, char **argv, int at, int otherwise, int most)
 	return value < 1 ? 1 : value > most ? most : value;
 }
 
-int main(int argc, char **argv)
+/* Measures one server in this process against the load in another. */
+static int measure(const struct plan *plan, const char *name)
 {
-	struct plan plan = {
-		.bytes = (size_t)argument(argc, argv, 1, 64, MAX_BYTES),
-		.connections = argument(argc, argv, 2, 100, MAX_CONNECTIONS),
-		.seconds = argument(argc, argv, 3, 2, 3600),
-		.workers = (unsigned)argument(argc, argv, 4, 1, 1024),
-	};
-	int port_pipe[2], end_pipe[2], port;
+	int port_pipe[2], end_pipe[2], port, r;
 	long requests = 0;
 	if (pipe(port_pipe) < 0 || pipe(end_pipe) < 0)
 		die("pipe");
@@ -177,24 +224,40 @@ int main(int argc, char **argv)
 	if (load == 0) {
 		if (read(port_pipe[0], &port, sizeof(port)) != sizeof(port))
 			die("no server");
-		requests = generate(&plan, port);
-		return write(end_pipe[1], &requests, sizeof(requests)) != sizeof(requests);
+		requests = generate(plan, port);
+		_exit(write(end_pipe[1], &requests, sizeof(requests)) != sizeof(requests));
 	}
-	struct thrum_config config = {.workers = plan.workers};
-	struct server server = {.plan = &plan, .port_to = port_pipe[1], .end = end_pipe[0]};
 	close(end_pipe[1]);
 	double before = cpu_seconds();
-	int r = thrum_run(&config, server_main, &server, NULL);
+	if (plan->workers == 0) {
+		r = plain_server(port_pipe[1], end_pipe[0]);
+	} else {
+		struct thrum_config config = {.workers = plan->workers};
+		struct server server = {.port_to = port_pipe[1], .end = end_pipe[0]};
+		r = thrum_run(&config, server_main, &server, NULL);
+	}
 	double cpu = cpu_seconds() - before;
 	if (r != 0 || read(end_pipe[0], &requests, sizeof(requests)) != sizeof(requests) ||
 		requests == 0) {
-		fprintf(stderr, "echo: no result: %s\n", thrum_strerror(r));
+		fprintf(stderr, "echo: %s: no result: %s\n", name, thrum_strerror(r));
 		return 1;
 	}
 	waitpid(load, NULL, 0);
-	printf("echo: %zu bytes, %d connections, %u workers: %ld requests/s, %.2f us server CPU "
-	       "each\n",
-		plan.bytes, plan.connections, plan.workers, requests / plan.seconds,
-		cpu * 1e6 / (double)requests);
+	printf("echo %-5s %zu bytes, %d connections, %u threads: %ld requests/s, %.2f us of server "
+	       "CPU each\n",
+		name, plan->bytes, plan->connections, plan->workers ? plan->workers : 1,
+		requests / plan->seconds, cpu * 1e6 / (double)requests);
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct plan plan = {
+		.bytes = (size_t)argument(argc, argv, 1, 64, MAX_BYTES),
+		.connections = argument(argc, argv, 2, 100, MAX_CONNECTIONS),
+		.seconds = argument(argc, argv, 3, 2, 3600),
+	};
+	int failed = measure(&plan, "epoll");
+	plan.workers = (unsigned)argument(argc, argv, 4, 1, 1024);
+	return failed | measure(&plan, "thrum");
 }
