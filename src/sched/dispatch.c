@@ -46,6 +46,14 @@ static bool has_work(struct thrum__processor *processor)
 	return thrum__queue_count(&processor->inbox) > 0 || !thrum__deque_empty(&processor->deque);
 }
 
+/* Is there more than this processor's machine will run next? busy: it has a thread already. */
+static bool has_surplus(struct thrum__processor *processor, bool busy)
+{
+	uint32_t woken = thrum__queue_count(&processor->inbox);
+	bool spawned = !thrum__deque_empty(&processor->deque);
+	return busy || (woken > 0 && spawned) ? woken > 0 || spawned : woken > 1;
+}
+
 /* Is there anything queued that this processor could take? */
 static bool work_visible(struct thrum__processor *self)
 {
@@ -182,7 +190,7 @@ static struct thrum_thread *take_in_turn(struct thrum__processor *processor)
 		thrum__count(&processor->counters.polls);
 		poll_driver(processor, 0);
 		struct thrum_thread *thread = thrum__queue_pop(&processor->runtime->inject);
-		if (processor->runtime->count > 1 && has_work(processor))
+		if (processor->runtime->count > 1 && has_surplus(processor, thread != NULL))
 			thrum__notify(processor->runtime);
 		return thread;
 	}

@@ -347,6 +347,39 @@ START_TEST(readers_that_share_a_descriptor_lose_no_edge)
 }
 END_TEST
 
+static void *read_one(void *arg)
+{
+	char byte;
+	return read_some(arg, 0, &byte, 1, THRUM_FOREVER) == 1 ? arg : NULL;
+}
+
+static void *edge_to_another(void *arg)
+{
+	struct pair pair;
+	struct thrum_thread *first;
+	char byte;
+	void *result = NULL;
+	if (!pair_open(&pair, SOCK_DGRAM) || thrum_spawn(&first, read_one, &pair) != 0)
+		return NULL;
+	if (thrum_join(first, NULL, thrum_after(5 * THRUM_MS)) != -ETIMEDOUT)
+		return NULL; /* it waits now */
+	bool ok = try_read(pair.fd[0], &byte, 1) == -EAGAIN;
+	ok = write_all(&pair, 1, "a", 1) && write_all(&pair, 1, "b", 1) && ok;
+	ok = thrum_join(first, &result, THRUM_FOREVER) == 0 && result != NULL && ok;
+	/* One is left, no edge will come any more, and our own try was before the last one. */
+	ok = thrum__pollable_wait(pair.end[0], THRUM__READABLE, "read", thrum_after(5 * THRUM_S)) ==
+		     0 && ok;
+	ok = try_read(pair.fd[0], &byte, 1) == 1 && ok;
+	pair_close(&pair);
+	return ok ? arg : NULL;
+}
+
+START_TEST(an_edge_that_went_to_another_reader_is_not_waited_for)
+{
+	ck_assert_ptr_nonnull(run(_i, edge_to_another, &(int){0}));
+}
+END_TEST
+
 /* ---------------------------------------------------------------- OS threads and other runtimes */
 
 static void *os_writer(void *arg)
@@ -443,6 +476,7 @@ Suite *suite_pollable(void)
 	tcase_add_loop_test(basic, a_wait_times_out_and_the_next_one_works, 0, n);
 	tcase_add_loop_test(basic, a_regular_file_is_refused, 0, n);
 	tcase_add_loop_test(basic, readers_that_share_a_descriptor_lose_no_edge, 0, n);
+	tcase_add_loop_test(basic, an_edge_that_went_to_another_reader_is_not_waited_for, 0, n);
 	tcase_add_test(basic, an_os_thread_waits_without_a_runtime);
 	tcase_add_loop_test(basic, a_pollable_outlives_its_runtime, 0, n);
 	tcase_add_loop_test(basic, descriptors_come_and_go, 0, n);

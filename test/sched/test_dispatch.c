@@ -151,6 +151,55 @@ START_TEST(a_wake_from_an_os_thread_ends_an_idle_sleep)
 }
 END_TEST
 
+#if defined(THRUM__TSAN) || defined(THRUM__ASAN)
+enum { WAKES = 5000 };
+#else
+enum { WAKES = 30000 };
+#endif
+
+struct tight {
+	struct outside *now; /* atomic: who waits, or NULL */
+	bool done;	     /* atomic */
+};
+
+/* Wakes whoever waits after a delay of a fraction of what going to sleep takes. */
+static void *tight_waker(void *arg)
+{
+	struct tight *tight = arg;
+	uint64_t seed = 1;
+	while (!__atomic_load_n(&tight->done, __ATOMIC_ACQUIRE)) {
+		struct outside *outside = __atomic_exchange_n(&tight->now, NULL, __ATOMIC_ACQUIRE);
+		if (outside == NULL)
+			continue;
+		for (uint64_t n = thrum__splitmix64(&seed) % 1024; n > 0; n--)
+			__asm__ volatile("" ::: "memory");
+		if (thrum__wait_claim(&outside->wait, 9))
+			thrum__wait_wake(&outside->wait);
+	}
+	return NULL;
+}
+
+static void *tight_waiter(void *arg)
+{
+	struct tight tight = {.now = NULL};
+	pthread_t waker;
+	bool ok = pthread_create(&waker, NULL, tight_waker, &tight) == 0;
+	for (int i = 0; ok && i < WAKES; i++) {
+		struct outside outside = {.waiting = true};
+		thrum__wait_init(&outside.wait);
+		__atomic_store_n(&tight.now, &outside, __ATOMIC_RELEASE);
+		ok = thrum__wait_park(&outside.wait, "test", THRUM_FOREVER) == 9;
+	}
+	__atomic_store_n(&tight.done, true, __ATOMIC_RELEASE);
+	return pthread_join(waker, NULL) == 0 && ok ? arg : NULL;
+}
+
+START_TEST(a_wake_that_meets_a_worker_going_to_sleep_is_not_lost)
+{
+	ck_assert_ptr_nonnull(run(_i, tight_waiter, &(int){0}));
+}
+END_TEST
+
 /* ---------------------------------------------------------------- idleness */
 
 struct idle {
@@ -457,6 +506,7 @@ Suite *suite_dispatch(void)
 	tcase_add_loop_test(fair, an_endless_chain_of_spawns_does_not_bury_older_ones, 0, n);
 	tcase_add_loop_test(fair, a_wake_from_an_os_thread_gets_through_a_yield_storm, 0, n);
 	tcase_add_loop_test(fair, a_wake_from_an_os_thread_ends_an_idle_sleep, 0, n);
+	tcase_add_loop_test(fair, a_wake_that_meets_a_worker_going_to_sleep_is_not_lost, 0, n);
 	tcase_add_loop_test(fair, an_idle_runtime_does_nothing, 0, n);
 	tcase_add_loop_test(fair, a_lone_yielder_wakes_nobody, 0, n);
 	tcase_add_test(fair, the_default_worker_count_is_within_what_the_machine_has);
