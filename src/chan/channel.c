@@ -50,7 +50,7 @@ struct thrum_channel {
 	struct thrum_waitq senders, receivers; /* under lock, not their own */
 	struct thrum_channel_watch *first_watch, *last_watch;
 	void (*drop)(void *elem);
-	uint8_t ring[];
+	_Alignas(max_align_t) uint8_t ring[]; /* drop may look at elements in place */
 };
 
 int thrum_channel_create(struct thrum_channel **out, size_t elem_size, size_t capacity)

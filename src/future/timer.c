@@ -64,6 +64,7 @@ static void *tick(void *arg)
 {
 	struct thrum__timer *due;
 
+	pthread_setname_np(pthread_self(), "thrum-clock");
 	pthread_mutex_lock(&lock);
 	do {
 		while ((due = thrum__timer_pop_due(&heap, thrum_now())) != NULL) {
