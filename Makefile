@@ -82,7 +82,7 @@ TEST_io      := test_address.c test_dns.c test_fs.c test_net.c test_net_end.c te
 TEST_delta   := test_diff.c test_format.c test_load.c test_patch.c test_rdiff.c test_weak.c
 TEST_noise   := test_noise.c
 TEST_grpc    := pair.c test_core.c test_foreign.c test_wire.c
-TEST_rpc     := harness.c test_calls.c
+TEST_rpc     := harness.c test_calls.c test_ends.c test_foreign.c test_noise_transport.c
 TEST_replica := test_root.c test_scan.c test_ticket.c test_transfer.c test_watch.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
@@ -99,9 +99,13 @@ PKG_rpc       := libnghttp2 zlib libsodium libprotobuf-c libuv
 PKG_replica   := $(PKG_rpc) sqlite3 libzstd
 
 # Programs: every .c in tools/<program>; linked with what they use of everything.
-PROGRAMS := rdelta replicad
+PROGRAMS := rdelta replica replicad
 PRG_rdelta   := tools/rdelta/commands.c tools/rdelta/file.c tools/rdelta/main.c
-PRG_replica  :=
+PRG_replica  := tools/replica/call.c tools/replica/cmd_conflicts.c tools/replica/cmd_id.c \
+	tools/replica/cmd_invite.c tools/replica/cmd_join.c tools/replica/cmd_peers.c \
+	tools/replica/cmd_resolve.c tools/replica/cmd_share.c tools/replica/cmd_status.c \
+	tools/replica/cmd_stop.c tools/replica/cmd_sync.c tools/replica/cmd_unshare.c \
+	tools/replica/cmd_watch.c tools/replica/cmd_why.c tools/replica/main.c tools/replica/out.c
 PRG_replicad := tools/replicad/main.c
 PKG_programs := $(PKG_replica) inih jansson
 

@@ -45,6 +45,10 @@ void rpc__conn_close(struct rpc_conn *conn, int reason)
 {
 	if (conn->closed)
 		return;
+	if (conn->hang_up)
+		reason = -ECONNABORTED;
+	else if (reason == -EPIPE)
+		reason = 0; /* the peer left while we were writing: the reader may learn it later */
 	conn->closed = true;
 	conn->reason = reason;
 	grpc_conn_abort(
@@ -64,7 +68,7 @@ void rpc__conn_hang_up(struct rpc_conn *conn)
 	while (r == 0 && !conn->closed)
 		r = thrum_cond_wait(&conn->changed, &conn->lock, deadline);
 	thrum_shield_end();
-	rpc__conn_close(conn, -ECONNABORTED);
+	rpc__conn_close(conn, 0);
 }
 
 void rpc__conn_kick(struct rpc_conn *conn)
@@ -101,7 +105,7 @@ static void linger(struct rpc_conn *conn)
 	int r = thrum_conn_shutdown_write(conn->transport->conn);
 	while (r == 0 && !conn->closed)
 		r = thrum_cond_wait(&conn->writer_wake, &conn->lock, deadline);
-	rpc__conn_close(conn, conn->hang_up ? -ECONNABORTED : grpc_conn_error(conn->grpc));
+	rpc__conn_close(conn, grpc_conn_error(conn->grpc));
 }
 
 static bool all_said(const struct rpc_conn *conn)
