@@ -121,11 +121,11 @@ on() {
 
 # tree DIR: a line per entry below DIR: name, kind, mode, and mtime and size, or the link's target
 tree() {
-  (cd "$1" && find . -mindepth 1 \( -type d -printf '%p\td %m\n' \) -o \( -type l -printf '%p\tl %l\n' \) -o \
+  (cd "$1" && find . -mindepth 1 -path ./.replica -prune -o \( -type d -printf '%p\td %m\n' \) -o \( -type l -printf '%p\tl %l\n' \) -o \
     -printf '%p\t%y %m %T@ %s\n' | LC_ALL=C sort)
 }
 
 # same_tree A B: names, kinds, contents, modes, mtimes (of files) and link targets agree; says what does not
 same_tree() {
-  diff <(tree "$1") <(tree "$2") && diff -r --no-dereference "$1" "$2"
+  diff <(tree "$1") <(tree "$2") && diff -r --no-dereference -x .replica "$1" "$2"
 }

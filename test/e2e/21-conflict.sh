@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Edits on both sides while apart: listed on both, resolved once, gone on both, never resurfacing.
+# shellcheck source=test/e2e/lib.sh
+. "$E2E_LIB"
+
+pair() {
+  mkdir -p a b
+  daemon A
+  daemon B
+  expect_ok on A share s "$PWD/a"
+  expect_ok on B join "$(on A invite)" "$PWD/b"
+  expect_ok on B sync
+}
+
+# apart: B is down while both sides change
+apart() { stop B; }
+together() {
+  daemon B
+  wait_for 20 "both to be connected" connected
+  on B sync s || true
+}
+connected() { on A peers | grep -q ' connected' && on B peers | grep -q ' connected'; }
+
+conflicts_on() { on "$1" --json conflicts | grep -c '"path"' || true; }
+expect_conflicts() { # COUNT
+  wait_for 20 "$1 conflicts on A" test_conflicts A "$1"
+  wait_for 20 "$1 conflicts on B" test_conflicts B "$1"
+}
+test_conflicts() { local n; n=$(conflicts_on "$1"); [ "$n" -eq "$2" ] || { echo "$n"; return 1; }; }
+
+for f in mine theirs both edit-delete same; do echo base >a/$f 2>/dev/null || { mkdir -p a; echo base >a/$f; }; done
+pair
+cmp a/mine b/mine
+
+say "five files change on both sides"
+apart
+for f in mine theirs both; do
+  echo "A's $f" >>a/$f
+  echo "B's $f" >>b/$f
+done
+rm a/edit-delete
+echo edited >>b/edit-delete
+echo "the same" >>a/same
+echo "the same" >>b/same
+touch -r a/same b/same
+together
+expect_conflicts 4
+cmp a/same b/same
+expect_rc 1 on A sync s
+grep -q "A's mine" a/mine || fail "A lost its edit before anybody chose"
+grep -q "B's mine" b/mine || fail "B lost its edit before anybody chose"
+
+say "each is resolved once"
+expect_ok on A resolve s/mine --keep mine
+wait_for 20 "mine at B" cmp a/mine b/mine
+grep -q "A's mine" b/mine || fail "mine: the wrong one was kept"
+expect_ok on A resolve s/theirs --keep theirs
+wait_for 20 "theirs at A" cmp a/theirs b/theirs
+grep -q "B's theirs" a/theirs || fail "theirs: the wrong one was kept"
+expect_ok on A resolve s/both --keep both
+wait_for 20 "both on both" same_tree a b
+grep -q "B's both" a/both || fail "both: theirs is not at the path"
+grep -rq "A's both" b || fail "both: mine did not reach B"
+expect_ok on B resolve s/edit-delete --keep mine
+wait_for 20 "the edited file back at A" cmp a/edit-delete b/edit-delete
+expect_conflicts 0
+expect_ok on A sync s
+expect_ok on B sync s
+same_tree a b
+
+say "and stays resolved over restarts"
+stop A
+stop B
+daemon A
+daemon B
+wait_for 20 "both to be connected" connected
+expect_ok on A sync s
+expect_conflicts 0
+same_tree a b
+stop A
+stop B
