@@ -23,9 +23,8 @@ extern "C" {
  *   "unix:@name"       a Unix socket in Linux's abstract name space
  *
  * One green thread may read and another write the same connection at once. Calls of the same
- * direction at once are safe, but who gets which bytes is then anybody's guess. Waiting needs a
- * green thread or a plain OS thread; a connection opened by a green thread is used and closed
- * within that runtime's life.
+ * direction at once are safe, but who gets which bytes is then anybody's guess. Green threads of
+ * any runtime and plain OS threads may share one, and it may outlive the runtime it was opened in.
  *
  * Errors every call may give: -ECANCELED (the green thread was asked to stop), -ETIMEDOUT (the
  * deadline), THRUM_ECLOSED (somebody closed or shut down the handle meanwhile). SIGPIPE is never
@@ -67,8 +66,8 @@ THRUM_NODISCARD THRUM_API int thrum_listener_open(struct thrum_listener **out, c
 /*
  * Waits for the next connection. Connections that broke off while they queued are skipped.
  * out: gives the connection; untouched on failure.
- * Returns 0, -ETIMEDOUT, -ECANCELED, THRUM_ECLOSED, -EMFILE or -ENFILE or -ENOMEM (the
- * connection stays queued; free something, wait a little, try again).
+ * Returns 0, -ETIMEDOUT, -ECANCELED, THRUM_ECLOSED, -EMFILE or -ENFILE (the connection stays
+ * queued; close something, wait a little, try again), -ENOMEM (it may have been dropped).
  * Any number of threads may accept at once.
  * Context: green thread or OS thread. Suspends: may. Timed out or cancelled, none was taken.
  * Since: 0.1.
@@ -187,7 +186,8 @@ THRUM_API void thrum_conn_shutdown(struct thrum_conn *conn);
 
 /*
  * thrum_conn_shutdown, and takes the handle. NULL is fine. Bytes already written still reach the
- * peer. Calls already inside end with THRUM_ECLOSED; none may start afterwards.
+ * peer; but over TCP, if input was left unread, the kernel resets the connection and may drop them.
+ * Calls already inside end with THRUM_ECLOSED; none may start afterwards.
  * Context: any thread. Suspends: never. Since: 0.1.
  */
 THRUM_API void thrum_conn_close(struct thrum_conn *conn);

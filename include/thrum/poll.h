@@ -23,8 +23,8 @@ enum thrum_poll_events {
 };
 
 /*
- * Prepares a descriptor for waits. fd: borrowed for the call (a duplicate is kept); nothing about it
- * changes, so the caller decides whether it is non-blocking (it should be: readiness is a hint).
+ * Prepares a descriptor for waits. fd: borrowed for the call (a duplicate is kept); nothing about
+ * it changes, so the caller decides whether it is non-blocking (it should be: readiness is a hint).
  * Several handles for one descriptor are fine.
  * out: gives the handle. Returns 0, -EBADF, -EMFILE, -ENOMEM, -EPERM (a regular file or directory:
  * always ready).
@@ -44,8 +44,8 @@ THRUM_NODISCARD THRUM_API int thrum_poll_wait(
 
 /*
  * Takes the handle and wakes its waiters with THRUM_ECLOSED. NULL is fine. No wait may start
- * afterwards.
- * Context: any thread. Suspends: never. Since: 0.1.
+ * afterwards. Not woken, but ended by its deadline: a plain OS thread's wait, if no green thread
+ * has opened the handle or waited on it before. Context: any thread. Suspends: never. Since: 0.1.
  */
 THRUM_API void thrum_poll_close(struct thrum_poll *poll);
 

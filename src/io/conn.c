@@ -116,8 +116,9 @@ static ssize_t receive_some(struct thrum_conn *conn, void *buf, size_t len)
 /*
  * After a short read the next one goes straight to its wait: in a ping-pong every other recv would
  * say EAGAIN. TCP only, as a Unix socket also ends a read where the sender's credentials change.
- * Only for the thread that made the short read, which is what the reactor asks for. A try that has
- * no time to wait, or no more time, still looks.
+ * (TCP ends one at urgent data; a peer that sends such stalls nobody's stream but its own.) Only
+ * for the thread that made the short read, which is what the reactor asks for. A try that has no
+ * time to wait, or no more time, still looks.
  */
 static bool may_skip_try(struct thrum_conn *conn, thrum_deadline deadline)
 {

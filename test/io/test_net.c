@@ -322,7 +322,8 @@ static void *reads_twice(void *arg)
 	return NULL;
 }
 
-/* The reader sleeps when both come, so one event tells of both: the short read must not hide the end. */
+/* The reader sleeps when both come, so one event tells of both: the short read must not hide the
+ * end. */
 static void *end_with_bytes_main(void *arg)
 {
 	struct thrum_conn *ends[2];

@@ -6,6 +6,7 @@
 #include <thrum/net.h>
 
 #include <errno.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -618,6 +619,76 @@ START_TEST(an_os_thread_reads_what_a_green_thread_writes)
 }
 END_TEST
 
+/* ---- a life beyond the runtime */
+
+static struct thrum_conn *kept[2];
+
+static void *opens_main(void *arg)
+{
+	char buf[8];
+	connect_tcp(kept);
+	REQUIRE_EQ(thrum_conn_read(kept[0], buf, sizeof(buf), SHORTLY), -ETIMEDOUT);
+	return NULL;
+}
+
+static void *goes_on_main(void *arg)
+{
+	struct victim victim = {.conn = kept[0]};
+	char message[64] = "in another runtime";
+	struct thrum_thread *reader = green_spawn(victim_reads, &victim);
+	let_it_sleep();
+	REQUIRE_EQ(thrum_conn_write(kept[1], message, sizeof(message), NULL, GREEN_SOON), 0);
+	green_join(reader);
+	REQUIRE_EQ(victim.result, 0);
+	return NULL;
+}
+
+START_TEST(a_connection_outlives_its_runtime)
+{
+	char buf[8];
+	green_run(2, opens_main, NULL);
+	ck_assert_int_eq(thrum_conn_read(kept[0], buf, sizeof(buf), SHORTLY), -ETIMEDOUT);
+	ck_assert_int_eq(thrum_conn_write(kept[1], "abc", 3, NULL, GREEN_SOON), 0);
+	ck_assert_int_eq(thrum_conn_read(kept[0], buf, sizeof(buf), GREEN_SOON), 3);
+	green_run(2, goes_on_main, NULL);
+	green_run(1, goes_on_main, NULL);
+	close_both(kept);
+}
+END_TEST
+
+/* ---- out of descriptors */
+
+static void *no_descriptors_main(void *arg)
+{
+	struct thrum_listener *listener;
+	struct thrum_conn *near, *far = NULL;
+	struct rlimit before, none;
+	char bound[THRUM_ADDRESS_MAX];
+	REQUIRE_EQ(thrum_listener_open(&listener, "127.0.0.1:0", NULL), 0);
+	REQUIRE_EQ(thrum_listener_address(listener, bound, sizeof(bound)), 0);
+	REQUIRE_EQ(thrum_conn_open(&near, bound, GREEN_SOON), 0);
+	getrlimit(RLIMIT_NOFILE, &before);
+	none = before;
+	none.rlim_cur = 0;
+	REQUIRE_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+	REQUIRE_EQ(thrum_listener_accept(listener, &far, GREEN_SOON), -EMFILE);
+	REQUIRE_EQ(thrum_listener_accept(listener, &far, GREEN_SOON), -EMFILE);
+	REQUIRE_EQ(thrum_conn_open(&far, bound, GREEN_SOON), -EMFILE);
+	REQUIRE(far == NULL);
+	REQUIRE_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+	REQUIRE_EQ(thrum_listener_accept(listener, &far, GREEN_SOON), 0);
+	thrum_conn_close(near);
+	thrum_conn_close(far);
+	thrum_listener_close(listener);
+	return NULL;
+}
+
+START_TEST(a_connection_waits_until_descriptors_are_free_again)
+{
+	green_run(2, no_descriptors_main, NULL);
+}
+END_TEST
+
 Suite *suite_net_end(void)
 {
 	Suite *suite = suite_create("io/net_end");
@@ -637,6 +708,8 @@ Suite *suite_net_end(void)
 	tcase_add_loop_test(ends, many_accepters_leave_no_caller_waiting, 0, 3);
 	tcase_add_test(ends, a_plain_os_thread_uses_connections_too);
 	tcase_add_test(ends, an_os_thread_reads_what_a_green_thread_writes);
+	tcase_add_test(ends, a_connection_outlives_its_runtime);
+	tcase_add_test(ends, a_connection_waits_until_descriptors_are_free_again);
 	suite_add_tcase(suite, ends);
 	return suite;
 }
