@@ -270,6 +270,39 @@ START_TEST(pieces_arrive_in_order_whatever_their_lengths)
 }
 END_TEST
 
+/* ---- fairness */
+
+static void *sets_flag(void *arg)
+{
+	*(bool *)arg = true;
+	return NULL;
+}
+
+/* One worker, and a connection that never makes its user wait. */
+static void *always_ready_main(void *arg)
+{
+	struct thrum_conn *ends[2];
+	bool ran = false;
+	char byte = 'x';
+	REQUIRE_EQ(thrum_conn_pair(ends), 0);
+	struct thrum_thread *other = green_spawn(sets_flag, &ran);
+	for (int i = 0; i < 1000 && !ran; i++) {
+		REQUIRE_EQ(thrum_conn_write(ends[0], &byte, 1, NULL, GREEN_SOON), 0);
+		REQUIRE_EQ(thrum_conn_read(ends[1], &byte, 1, GREEN_SOON), 1);
+	}
+	REQUIRE(ran);
+	green_join(other);
+	thrum_conn_close(ends[0]);
+	thrum_conn_close(ends[1]);
+	return NULL;
+}
+
+START_TEST(a_connection_that_is_always_ready_starves_nobody)
+{
+	green_run(1, always_ready_main, NULL);
+}
+END_TEST
+
 /* ---- ends of streams */
 
 static void *half_close_main(void *arg)
@@ -457,6 +490,7 @@ Suite *suite_net(void)
 	tcase_add_loop_test(basic, a_hundred_connections_get_their_own_bytes_back, 0, 12);
 	tcase_add_loop_test(basic, a_mebibyte_each_way_passes_tiny_buffers_unharmed, 0, 6);
 	tcase_add_loop_test(basic, pieces_arrive_in_order_whatever_their_lengths, 0, 3);
+	tcase_add_test(basic, a_connection_that_is_always_ready_starves_nobody);
 	tcase_add_test(basic, after_half_close_the_answer_still_comes);
 	tcase_add_loop_test(basic, an_end_that_comes_with_the_last_bytes_is_noticed, 0, 3);
 	tcase_add_test(basic, both_ends_know_who_they_are);
