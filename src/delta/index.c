@@ -19,15 +19,13 @@
  *                strong sum, compared with each block of that weak sum
  *
  * Bounds, whatever the signature says (it may come from a peer): a lookup looks at MAX_PROBE slots
- * at most, and at most MAX_EQUAL blocks of one weak sum are in the table. A block that finds no
- * room is not entered: the delta grows, the time does not. Blocks with equal sums both ways (a file
- * of zeroes) take one slot; the diff job tries the block after the last copied one by itself, so
- * runs of them still match.
+ * at most. A block that finds none of them free is not entered: the delta grows, the time does not.
+ * Blocks with equal sums both ways (a file of zeroes) take one slot; the diff job tries the block
+ * after the last copied one by itself, so runs of them still match.
  */
 
 enum {
 	MAX_PROBE = 64,
-	MAX_EQUAL = 16,
 	MIN_SLOT_BITS = 4,
 	MIN_FILTER_BITS = 6, /* words */
 	BLOCKS_PER_WORD = 4, /* at most: 16 bits for each */
@@ -81,24 +79,20 @@ int delta__index_prepare(struct delta_index *index)
 static void enter(struct delta_index *index, uint32_t block)
 {
 	uint32_t weak = index->weak[block];
+	const uint8_t *strong = index->strong + (size_t)block * index->strong_len;
 	uint32_t key = delta__filter_key(delta__is_rabinkarp(index->magic), weak);
 	uint32_t mask = UINT32_MAX >> index->table_shift;
 	uint32_t at = home(index, weak);
-	unsigned equal = 0;
 	index->filter[key >> index->filter_shift] |=
 		UINT64_C(1) << (key >> 10 & 63) | UINT64_C(1) << (key >> 4 & 63);
-	for (unsigned i = 0; i < MAX_PROBE && equal < MAX_EQUAL; i++, at = (at + 1) & mask) {
+	for (unsigned i = 0; i < MAX_PROBE; i++, at = (at + 1) & mask) {
 		struct delta__slot *slot = &index->table[at];
 		if (slot->block == DELTA__NO_BLOCK) {
 			*slot = (struct delta__slot){.weak = weak, .block = block};
 			return;
 		}
-		if (slot->weak != weak)
-			continue;
-		if (delta__index_is(
-			    index, slot->block, index->strong + (size_t)block * index->strong_len))
+		if (slot->weak == weak && delta__index_is(index, slot->block, strong))
 			return;
-		equal++;
 	}
 }
 

@@ -229,6 +229,11 @@ START_TEST(false_hits_cannot_cost_more_than_their_budget)
 	ck_assert_uint_gt(stats.false_hits, 0);
 	/* Without the budget: LEN of them, each hashing a block. */
 	ck_assert_uint_le(stats.false_hits * BLOCK, UINT64_C(9) * LEN + (1 << 20));
+	/* The budget is kept by the bytes seen, not by how they came. */
+	struct delta_stats again;
+	thrum__buf_fini(&delta);
+	delta = test_diff(index, &zeroes, 999, &again);
+	ck_assert_uint_eq(again.false_hits, stats.false_hits);
 	delta_index_destroy(index);
 	thrum__buf_fini(&zeroes);
 	thrum__buf_fini(&other);
