@@ -17,6 +17,7 @@ enum { TRIES = 20, MESSAGES = 64 };
 
 #define SCAN_TIME     (3600 * THRUM_S)
 #define PUSH_TIME     (3600 * THRUM_S)
+#define PATIENCE      (3 * THRUM_S)
 #define TRY_AGAIN     (200 * THRUM_MS)
 #define PROGRESS_TICK (100 * THRUM_MS)
 
@@ -36,6 +37,7 @@ struct sync_job {
 	struct replica_folder *now_folder; /* for its progress; valid while entered */
 	uint64_t conflicts, errors, files, peers;
 	bool incomplete;
+	thrum_deadline patience; /* until then, peers that are just being dialled are waited for */
 	char *messages[MESSAGES];
 	size_t message_count;
 	int send_error; /* dry run */
@@ -182,17 +184,28 @@ static struct replica_link **members(struct replica_folder *folder)
 	return links;
 }
 
+/* The channel of a link; one that is just being connected gets a moment. */
+static struct replica_channel *reach(struct sync_job *job, struct replica_link *link)
+{
+	int r = 0;
+	replica_lock(job->daemon);
+	while (r == 0 && link->channel == NULL && link->error[0] == '\0')
+		r = thrum_cond_wait(&link->idle, &job->daemon->lock, job->patience);
+	struct replica_channel *channel = replica_channel_use(link);
+	replica_unlock(job->daemon);
+	return channel;
+}
+
 /* Does one direction with every connected member. */
 static int with_members(struct sync_job *job, struct replica_folder *folder, struct replica_link **links, bool push)
 {
 	for (size_t i = 0; links[i] != NULL; i++) {
-		replica_lock(job->daemon);
-		struct replica_channel *channel = replica_channel_use(links[i]);
-		replica_unlock(job->daemon);
+		struct replica_channel *channel = reach(job, links[i]);
 		if (channel == NULL) {
 			job->incomplete = true;
 			if (!push)
-				say(job, "share %s: %s is not connected", folder->name, links[i]->name);
+				say(job, "share %s: %s is not connected%s%s", folder->name, links[i]->name,
+					links[i]->error[0] ? ": " : "", links[i]->error);
 			continue;
 		}
 		job->peers += !push;
@@ -365,6 +378,7 @@ static int send_result(struct sync_job *job, uint64_t wire_before)
 static int run_job(struct sync_job *job)
 {
 	uint64_t before = wire(job->daemon);
+	job->patience = thrum_after(PATIENCE);
 	struct thrum_thread *worker;
 	if (job->dry) {
 		run_sync(job);

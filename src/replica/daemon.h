@@ -152,7 +152,7 @@ struct replica_link {
 	int64_t since_us, last_sync_us;	       /* [lock] */
 	struct rpc_traffic traffic;	       /* atomic; all its connections ever */
 	struct thrum__list sessions;	       /* [lock] */
-	struct thrum_cond idle;		       /* [lock] a channel lost a user */
+	struct thrum_cond idle;		       /* [lock] a channel came, or lost a user; or dialling failed */
 	bool dialling;			       /* [lock] it has a dialler */
 };
 

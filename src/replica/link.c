@@ -199,6 +199,7 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 	link->channel = &channel;
 	link->since_us = thrum__wall_us();
 	link->error[0] = '\0';
+	thrum_cond_broadcast(&link->idle);
 	replica_unlock(daemon);
 	thrum__log(THRUM__LOG_INFO, "connected to %s (%s)", link->name, link->remote);
 	replica_events_publish(&daemon->events, REPLICA_EVENT_CONNECTED, NULL, NULL, link->name, "%s",
@@ -326,6 +327,7 @@ static void *dialler(void *arg)
 			snprintf(link->error, sizeof(link->error), "cannot reach %s: %s", link->address,
 				r == THRUM_EAUTH ? "it does not know this replica, or is not who it was"
 						 : thrum_strerror(r));
+		thrum_cond_broadcast(&link->idle);
 		replica_unlock(link->daemon);
 		/* Half fixed, half random: replicas that lost one peer together do not come back together. */
 		int64_t wait = backoff / 2 + (int64_t)(thrum__splitmix64(&seed) % (uint64_t)(backoff / 2));

@@ -16,11 +16,18 @@ seed=${THRUM_SEED:-$RANDOM}
 say "seed $seed (rerun with THRUM_SEED=$seed)"
 RANDOM=$seed
 
-# every file of b is one that a has, whole
+# every file of b is a version that a has or had, whole
+mkdir versions
 whole() {
-  local f
+  local f name version known
   for f in b/*; do
-    [ ! -e "$f" ] || cmp -s "$f" "a/${f##*/}" || fail "$f is torn"
+    name=${f##*/}
+    [ -e "$f" ] || continue
+    known=
+    for version in "a/$name" versions/*."$name"; do
+      ! cmp -s "$f" "$version" || known=1
+    done
+    [ -n "$known" ] || fail "$f is torn"
   done
 }
 staged() { [ -n "$(ls -A b/.replica/tmp 2>/dev/null)" ]; }
@@ -30,8 +37,10 @@ for victim in B A B A B; do
   kill9 $victim
   whole
   daemon $victim
-  echo "round $RANDOM" >a/note
-  head -c 3000000 /dev/urandom >a/big2
+  round=$((${round:-0} + 1))
+  echo "round $round" >versions/$round.note
+  head -c 3000000 /dev/urandom >versions/$round.big2
+  for f in note big2; do cp versions/$round.$f incoming && mv incoming a/$f; done
 done
 wait_for 60 "equal trees" same_tree a b
 staged && fail "something is left in staging: $(ls -A b/.replica/tmp)"

@@ -127,5 +127,7 @@ tree() {
 
 # same_tree A B: names, kinds, contents, modes, mtimes (of files) and link targets agree; says what does not
 same_tree() {
-  diff <(tree "$1") <(tree "$2") && diff -r --no-dereference -x .replica "$1" "$2"
+  tree "$1" >.tree.1
+  tree "$2" >.tree.2
+  diff .tree.1 .tree.2 && diff -r --no-dereference -x .replica "$1" "$2"
 }

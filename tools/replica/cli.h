@@ -91,7 +91,7 @@ json_t *cli_json_time(int64_t us); /* RFC 3339, UTC, or null for 0 */
 /* Adds "path", and "path_hex" where path alone does not say it exactly. */
 void cli_json_path(json_t *object, const ProtobufCBinaryData *path);
 
-/* Text for a terminal: escaped; the result lives until the fourth next call. */
+/* Text for a terminal: escaped; the result lives until the eighth next call. */
 const char *cli_text(const void *bytes, size_t len);
 const char *cli_bytes(uint64_t bytes);  /* "12.3 MB" */
 const char *cli_time(int64_t us);	/* local time, or "never" */

@@ -8,10 +8,10 @@
 /* A ring of buffers, so that a few texts can stand in one printf. */
 static char *ring(size_t *cap)
 {
-	static char buffers[4][4200];
+	static char buffers[8][4200];
 	static unsigned next;
 	*cap = sizeof(buffers[0]);
-	return buffers[next++ % 4];
+	return buffers[next++ % 8];
 }
 
 const char *cli_text(const void *bytes, size_t len)
