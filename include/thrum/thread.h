@@ -40,8 +40,8 @@ struct thrum_attr {
  * has returned *and* every other green thread has ended. When fn returns, all others are cancelled
  * (see thrum_cancel), so a thread that heeds -ECANCELED ends the run soon.
  * config: NULL for the defaults; borrowed for the call. result: NULL or where fn's value goes.
- * Returns 0, -ENOMEM, -EAGAIN (no OS thread to be had), -EINVAL (bad config), -EDEADLK (called from a
- * green thread).
+ * Returns 0, -ENOMEM, -EAGAIN (no OS thread to be had), -EMFILE or -ENFILE (no descriptor to be had;
+ * a worker needs two), -EINVAL (bad config), -EDEADLK (called from a green thread).
  * Context: OS thread; the calling thread becomes a worker. Suspends: no, it blocks the OS thread.
  * Several runtimes may run in one process, and one after another. Since: 0.1.
  */

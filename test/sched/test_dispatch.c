@@ -80,17 +80,16 @@ static void *stop_the_chain(void *arg)
 static void *spawn_chain(void *arg)
 {
 	/* The first one is the oldest of the deque and has a chain of ever newer ones above it. */
-	bool stop = false;
 	struct thrum_thread *thread;
-	if (thrum_spawn(&thread, stop_the_chain, &stop) != 0 ||
-		thrum_spawn(NULL, chain, &stop) != 0)
+	if (thrum_spawn(&thread, stop_the_chain, arg) != 0 || thrum_spawn(NULL, chain, arg) != 0)
 		return NULL;
 	return thrum_join(thread, NULL, THRUM_FOREVER) == 0 ? arg : NULL;
 }
 
 START_TEST(an_endless_chain_of_spawns_does_not_bury_older_ones)
 {
-	ck_assert_ptr_nonnull(run(_i, spawn_chain, &(int){0}));
+	bool stop = false; /* here, for the chain's last link outlives the first thread */
+	ck_assert_ptr_nonnull(run(_i, spawn_chain, &stop));
 }
 END_TEST
 
