@@ -30,9 +30,9 @@
 
 #if defined(THRUM__ASAN)
 struct thrum__fiber {
-	void *fake;		   /* ASan's fake stack, while switched away */
-	const void *bottom;	   /* lowest address of the stack */
-	size_t size;		   /* 0: an OS thread's stack, learned at the first switch */
+	void *fake;                /* ASan's fake stack, while switched away */
+	const void *bottom;        /* lowest address of the stack */
+	size_t size;               /* 0: an OS thread's stack, learned at the first switch */
 	struct thrum__fiber *from; /* whence the running context was entered */
 };
 #elif defined(THRUM__TSAN)

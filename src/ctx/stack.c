@@ -32,8 +32,8 @@
 
 enum {
 	GUARD_PAGES = 4, /* code is built without stack probes: one page is soon jumped over */
-	SMALLEST = 14, /* log2: 16 KiB */
-	LARGEST = 24,  /* log2: the largest size that is pooled */
+	SMALLEST = 14,   /* log2: 16 KiB */
+	LARGEST = 24,    /* log2: the largest size that is pooled */
 };
 
 struct free_stack {

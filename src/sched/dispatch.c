@@ -207,8 +207,8 @@ static struct thrum_thread *take_injected(struct thrum__processor *processor)
 	if (count == 0)
 		return NULL;
 	uint32_t share = count / runtime->count + 1;
-	return thrum__queue_move(&runtime->inject, &processor->inbox,
-		share < INJECT_BATCH ? share : INJECT_BATCH);
+	return thrum__queue_move(
+		&runtime->inject, &processor->inbox, share < INJECT_BATCH ? share : INJECT_BATCH);
 }
 
 static struct thrum_thread *steal_from(

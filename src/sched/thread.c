@@ -34,9 +34,9 @@ struct slab {
 
 static struct {
 	struct thrum__lock lock;
-	struct slab *slabs;	   /* atomic head; slabs are never removed */
+	struct slab *slabs;        /* atomic head; slabs are never removed */
 	struct thrum_thread *free; /* linked by link */
-	uint64_t next_id;	   /* atomic */
+	uint64_t next_id;          /* atomic */
 } threads = {.next_id = 1};
 
 static void cancel_in(struct thrum_thread *thread, struct thrum__runtime *runtime);
@@ -210,8 +210,8 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 		return -ECANCELED;
 	if (attr != NULL && thrum__stack_size(attr->stack_size) == 0)
 		return -ENOMEM;
-	struct thrum_thread *thread = thrum__thread_create(
-		runtime, processor, fn, arg, attr, site, out == NULL ? 1 : 2);
+	struct thrum_thread *thread =
+		thrum__thread_create(runtime, processor, fn, arg, attr, site, out == NULL ? 1 : 2);
 	if (thread == NULL)
 		return -ENOMEM;
 	__atomic_fetch_add(&runtime->live, 1, __ATOMIC_RELAXED);

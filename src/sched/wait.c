@@ -198,8 +198,7 @@ int64_t thrum__timers_fire(struct thrum__processor *processor)
 	thrum__lock(&processor->timer_lock);
 	struct thrum__timer *timer;
 	while ((timer = thrum__timer_pop_due(&processor->timers, now)) != NULL) {
-		struct deadline *deadline =
-			thrum__container_of(timer, struct deadline, timer);
+		struct deadline *deadline = thrum__container_of(timer, struct deadline, timer);
 		if (give_up(deadline->wait, -ETIMEDOUT)) {
 			*end = deadline;
 			end = &deadline->next;
@@ -262,8 +261,8 @@ static int park_thread(struct thrum_thread *self, struct thrum__wait *wait, thru
 	return outcome(wait);
 }
 
-static int park_os_thread(struct thrum__parker *parker, struct thrum__wait *wait,
-	thrum_deadline when)
+static int park_os_thread(
+	struct thrum__parker *parker, struct thrum__wait *wait, thrum_deadline when)
 {
 	for (;;) {
 		if (consume(parker) & THRUM__WOKEN)

@@ -368,7 +368,8 @@ static void *edge_to_another(void *arg)
 	ok = thrum_join(first, &result, THRUM_FOREVER) == 0 && result != NULL && ok;
 	/* One is left, no edge will come any more, and our own try was before the last one. */
 	ok = thrum__pollable_wait(pair.end[0], THRUM__READABLE, "read", thrum_after(5 * THRUM_S)) ==
-		     0 && ok;
+		     0 &&
+	     ok;
 	ok = try_read(pair.fd[0], &byte, 1) == 1 && ok;
 	pair_close(&pair);
 	return ok ? arg : NULL;

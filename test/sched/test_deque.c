@@ -51,7 +51,7 @@ enum { THIEVES = 3, ITEMS = 50000 };
 struct contest {
 	struct thrum__deque deque;
 	uint32_t *seen; /* atomic: how often each item was got */
-	bool done;	/* atomic */
+	bool done;      /* atomic */
 };
 
 static void note(struct contest *contest, void *item)

@@ -158,7 +158,7 @@ enum { WAKES = 30000 };
 
 struct tight {
 	struct outside *now; /* atomic: who waits, or NULL */
-	bool done;	     /* atomic */
+	bool done;           /* atomic */
 };
 
 /* Wakes whoever waits after a delay of a fraction of what going to sleep takes. */

@@ -77,8 +77,7 @@ START_TEST(a_bad_config_is_refused)
 {
 	ck_assert_int_eq(
 		thrum_run(&(struct thrum_config){.workers = 5000}, give_back, NULL, NULL), -EINVAL);
-	ck_assert_int_eq(
-		thrum_run(&(struct thrum_config){.reserved_ = {1}}, give_back, NULL, NULL),
+	ck_assert_int_eq(thrum_run(&(struct thrum_config){.reserved_ = {1}}, give_back, NULL, NULL),
 		-EINVAL);
 	ck_assert_int_eq(
 		thrum_run(&(struct thrum_config){.stack_size = SIZE_MAX}, give_back, NULL, NULL),

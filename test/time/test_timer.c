@@ -16,7 +16,8 @@ static int audit(const struct thrum__timer *node)
 		child != NULL && count > 0; prev = child, child = child->next) {
 		int below = audit(child);
 		count = child->prev == prev && child->when >= node->when && below > 0
-				? count + below : -1;
+				? count + below
+				: -1;
 	}
 	return count;
 }
