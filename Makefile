@@ -250,11 +250,11 @@ variant_dir = $(patsubst %/,%,$(dir $(B)))/$(1)
 
 check: ## install what is missing, build, and run every check of this variant
 	$(Q)$(MAKE) --no-print-directory $(JOBS) build-tests
-	$(Q)$(call run_steps,$(STEPS))
+	$(Q)+$(call run_steps,$(STEPS))
 
 check-asan check-tsan: check-%: ## unit and end-to-end tests and fuzzers under ASan+UBSan, or TSan
 	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=$* B=$(call variant_dir,$*) build-tests
-	$(Q)$(call run_steps,check-unit check-e2e run-fuzzers,VARIANT=$* B=$(call variant_dir,$*) FUZZ_RUNS=$(or $(FUZZ_RUNS),2000))
+	$(Q)+$(call run_steps,check-unit check-e2e run-fuzzers,VARIANT=$* B=$(call variant_dir,$*) FUZZ_RUNS=$(or $(FUZZ_RUNS),2000))
 
 build-tests: all $(TEST_FILES) $(addprefix $(B)/fuzz/,$(FUZZERS))
 
