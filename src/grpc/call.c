@@ -28,6 +28,15 @@ struct grpc_call *grpc__call_new(struct grpc_conn *conn)
 	return call;
 }
 
+/* Gives n bytes back to the stream's and the connection's window. */
+static void consume(struct grpc_call *call, size_t n)
+{
+	call->unconsumed -= n;
+	if (n > 0 && !call->conn->dead)
+		grpc__note(
+			call->conn, nghttp2_session_consume(call->conn->session, call->stream, n));
+}
+
 static void drop_received(struct grpc_call *call)
 {
 	struct ready_message message;
@@ -40,10 +49,11 @@ static void drop_received(struct grpc_call *call)
 	call->partial = NULL;
 	call->prefix_have = 0;
 	call->ready_bytes = 0;
-	grpc__call_consume(call, call->unconsumed);
+	consume(call, call->unconsumed);
 }
 
-void grpc__call_drop(struct grpc_call *call)
+/* Drops what is queued to be sent and received. */
+static void drop_all(struct grpc_call *call)
 {
 	thrum__buf_clear(&call->out);
 	drop_received(call);
@@ -53,7 +63,7 @@ void grpc__call_settle(struct grpc_call *call)
 {
 	if (call->held || call->stream_open)
 		return;
-	grpc__call_drop(call);
+	drop_all(call);
 	grpc__headers_free(call);
 	thrum__buf_fini(&call->ready);
 	thrum__buf_fini(&call->out);
@@ -79,14 +89,6 @@ void grpc__call_end(struct grpc_call *call, enum grpc_status status, const char 
 	grpc__call_changed(call);
 }
 
-void grpc__call_consume(struct grpc_call *call, size_t n)
-{
-	call->unconsumed -= n;
-	if (n > 0 && !call->conn->dead)
-		grpc__note(
-			call->conn, nghttp2_session_consume(call->conn->session, call->stream, n));
-}
-
 /* ---------------------------------------------------------------- receiving */
 
 /* Opens the window as far as what is kept allows. */
@@ -96,7 +98,7 @@ static void open_window(struct grpc_call *call)
 	if (!call->wanted)
 		keep += call->prefix_have + (call->partial != NULL ? call->partial_have : 0);
 	if (call->unconsumed > keep)
-		grpc__call_consume(call, call->unconsumed - keep);
+		consume(call, call->unconsumed - keep);
 }
 
 /* The prefix is complete: starts a message, or ends the call. 0 or -ENOMEM. */
@@ -229,31 +231,21 @@ int grpc_call_take(struct grpc_call *call, uint8_t **message, size_t *len)
 
 /* ---------------------------------------------------------------- sending */
 
-static nghttp2_nv field(const char *name, const char *value, size_t value_len)
-{
-	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
-		value_len, NGHTTP2_NV_FLAG_NONE};
-}
-
-static nghttp2_nv text_field(const char *name, const char *value)
-{
-	return field(name, value, strlen(value));
-}
-
 /* grpc-status and grpc-message; encoded takes 3 * GRPC_TEXT_MAX bytes. Returns how many fields. */
 static size_t status_fields(struct grpc_call *call, nghttp2_nv nv[3], char number[8], char *encoded)
 {
 	size_t n = 0;
 	snprintf(number, 8, "%d", (int)call->status);
-	nv[n++] = text_field("grpc-status", number);
+	nv[n++] = grpc__nv("grpc-status", number);
 	if (call->text[0] != 0)
-		nv[n++] = field("grpc-message", encoded, grpc_percent_encode(call->text, encoded));
+		nv[n++] = grpc__nv_bytes(
+			"grpc-message", encoded, grpc_percent_encode(call->text, encoded));
 	if (!call->block.encoding_ok)
-		nv[n++] = text_field("grpc-accept-encoding", "identity");
+		nv[n++] = grpc__nv("grpc-accept-encoding", "identity");
 	return n;
 }
 
-void grpc__call_trailers(struct grpc_call *call)
+static void submit_trailers(struct grpc_call *call)
 {
 	nghttp2_nv nv[3];
 	char number[8], encoded[3 * GRPC_TEXT_MAX];
@@ -265,7 +257,7 @@ void grpc__call_trailers(struct grpc_call *call)
 static void trailers_only(struct grpc_call *call)
 {
 	nghttp2_nv nv[5] = {
-		text_field(":status", "200"), text_field("content-type", "application/grpc")};
+		grpc__nv(":status", "200"), grpc__nv("content-type", "application/grpc")};
 	char number[8], encoded[3 * GRPC_TEXT_MAX];
 	size_t n = status_fields(call, nv + 2, number, encoded);
 	grpc__note(call->conn,
@@ -286,7 +278,7 @@ static ssize_t read_data(nghttp2_session *session, int32_t stream, uint8_t *buf,
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 		if (call->conn->server) {
 			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-			grpc__call_trailers(call);
+			submit_trailers(call);
 		}
 	}
 	return (ssize_t)have;
@@ -305,8 +297,8 @@ static void wake_sender(struct grpc_call *call)
 		return;
 	if (conn->server && !call->responded) {
 		call->responded = true;
-		nghttp2_nv nv[] = {text_field(":status", "200"),
-			text_field("content-type", "application/grpc")};
+		nghttp2_nv nv[] = {
+			grpc__nv(":status", "200"), grpc__nv("content-type", "application/grpc")};
 		nghttp2_data_provider provider = grpc__call_provider(call);
 		grpc__note(conn,
 			nghttp2_submit_response(conn->session, call->stream, nv, 2, &provider));
@@ -390,7 +382,7 @@ void grpc_call_reset(struct grpc_call *call, enum grpc_status status, const char
 	struct grpc_conn *conn = call->conn;
 	if (call->ended)
 		return;
-	grpc__call_drop(call);
+	drop_all(call);
 	if (conn->server && !call->responded) {
 		grpc_call_finish(call, status, text);
 		return;

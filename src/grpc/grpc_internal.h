@@ -88,12 +88,6 @@ void grpc__call_end(struct grpc_call *call, enum grpc_status status, const char 
 /* Tells the owner, if there is one. */
 void grpc__call_changed(struct grpc_call *call);
 
-/* Drops what is queued to be sent and received. */
-void grpc__call_drop(struct grpc_call *call);
-
-/* Gives n bytes back to the stream's and the connection's window. */
-void grpc__call_consume(struct grpc_call *call, size_t n);
-
 /* DATA bytes came in. 0 or -ENOMEM. */
 int grpc__call_data(struct grpc_call *call, const uint8_t *bytes, size_t len);
 
@@ -102,9 +96,6 @@ void grpc__call_remote_end(struct grpc_call *call);
 
 /* Keeps the provider's source: data frames of a call. */
 nghttp2_data_provider grpc__call_provider(struct grpc_call *call);
-
-/* Submits the trailers of a server's call. */
-void grpc__call_trailers(struct grpc_call *call);
 
 /* ---- headers.c */
 
@@ -115,8 +106,23 @@ int grpc__headers_field(struct grpc_call *call, const uint8_t *name, size_t name
 /* A header block is complete. */
 void grpc__headers_done(struct grpc_call *call, bool end_stream);
 
+/* True for names whose values are base64 on the wire. */
+bool grpc__name_is_binary(const char *name, size_t len);
+
 /* Frees the metadata. */
 void grpc__headers_free(struct grpc_call *call);
+
+/* A header field for nghttp2, which copies it. */
+static inline nghttp2_nv grpc__nv_bytes(const char *name, const void *value, size_t len)
+{
+	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
+		len, NGHTTP2_NV_FLAG_NONE};
+}
+
+static inline nghttp2_nv grpc__nv(const char *name, const char *value)
+{
+	return grpc__nv_bytes(name, value, strlen(value));
+}
 
 /* Remembers that memory ran out; feed and pull report it. Other nghttp2 results mean: too late, no
  * harm. */

@@ -24,7 +24,7 @@ static bool starts_with(const uint8_t *bytes, size_t len, const char *text)
 	return len >= strlen(text) && memcmp(bytes, text, strlen(text)) == 0;
 }
 
-static bool is_binary(const uint8_t *name, size_t len)
+bool grpc__name_is_binary(const char *name, size_t len)
 {
 	return len > 4 && memcmp(name + len - 4, "-bin", 4) == 0;
 }
@@ -38,7 +38,7 @@ static int add_field(struct grpc_call *call, const uint8_t *name, size_t name_le
 	char *text = field->bytes + name_len + 1;
 	memcpy(field->bytes, name, name_len);
 	ssize_t len = (ssize_t)value_len;
-	if (is_binary(name, name_len))
+	if (grpc__name_is_binary((const char *)name, name_len))
 		len = grpc_base64_decode((const char *)value, value_len, (uint8_t *)text);
 	else
 		memcpy(text, value, value_len);
@@ -57,7 +57,8 @@ static int add_metadata(struct grpc_call *call, const uint8_t *name, size_t name
 	const uint8_t *value, size_t value_len)
 {
 	const uint8_t *comma;
-	while (is_binary(name, name_len) && (comma = memchr(value, ',', value_len)) != NULL) {
+	while (grpc__name_is_binary((const char *)name, name_len) &&
+		(comma = memchr(value, ',', value_len)) != NULL) {
 		size_t len = (size_t)(comma - value);
 		int r = add_field(call, name, name_len, value, len);
 		if (r < 0)
@@ -167,8 +168,7 @@ int grpc__headers_field(struct grpc_call *call, const uint8_t *name, size_t name
 /* Answers with a plain HTTP status: whoever asked does not speak gRPC. */
 static void answer_http(struct grpc_call *call, const char *status)
 {
-	nghttp2_nv nv = {(uint8_t *)(uintptr_t) ":status", (uint8_t *)(uintptr_t)status, 7,
-		strlen(status), NGHTTP2_NV_FLAG_NONE};
+	nghttp2_nv nv = grpc__nv(":status", status);
 	grpc__note(call->conn,
 		nghttp2_submit_response(call->conn->session, call->stream, &nv, 1, NULL));
 	call->responded = call->send_closed = true;

@@ -20,12 +20,6 @@ static bool valid_path(const char *path)
 	return true;
 }
 
-static bool is_binary(const char *name)
-{
-	size_t len = strlen(name);
-	return len > 4 && strcmp(name + len - 4, "-bin") == 0;
-}
-
 static bool valid_metadata(const struct grpc_metadata *meta)
 {
 	if (meta->name[0] == 0 || strncmp(meta->name, "grpc-", 5) == 0 ||
@@ -33,7 +27,7 @@ static bool valid_metadata(const struct grpc_metadata *meta)
 			strlen(meta->name) ||
 		strcmp(meta->name, "te") == 0 || strcmp(meta->name, "content-type") == 0)
 		return false;
-	if (is_binary(meta->name))
+	if (grpc__name_is_binary(meta->name, strlen(meta->name)))
 		return true;
 	const uint8_t *value = meta->value;
 	for (size_t i = 0; i < meta->len; i++)
@@ -56,38 +50,28 @@ static ssize_t metadata_size(const struct grpc_metadata *metadata, size_t count)
 	return (ssize_t)size;
 }
 
-static nghttp2_nv field(const char *name, const void *value, size_t len)
-{
-	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
-		len, NGHTTP2_NV_FLAG_NONE};
-}
-
-static nghttp2_nv text_field(const char *name, const char *value)
-{
-	return field(name, value, strlen(value));
-}
-
 /* Fills in the request's fields; text takes the encoded binary values. Returns how many. */
 static size_t request_fields(nghttp2_nv *nv, const char *path, const char *authority,
 	const char *timeout, const struct grpc_metadata *metadata, size_t count, char *text)
 {
 	size_t n = 0;
-	nv[n++] = text_field(":method", "POST");
-	nv[n++] = text_field(":scheme", "http");
-	nv[n++] = text_field(":path", path);
-	nv[n++] = text_field(":authority", authority);
-	nv[n++] = text_field("te", "trailers");
+	nv[n++] = grpc__nv(":method", "POST");
+	nv[n++] = grpc__nv(":scheme", "http");
+	nv[n++] = grpc__nv(":path", path);
+	nv[n++] = grpc__nv(":authority", authority);
+	nv[n++] = grpc__nv("te", "trailers");
 	if (timeout[0] != 0)
-		nv[n++] = text_field("grpc-timeout", timeout);
-	nv[n++] = text_field("content-type", "application/grpc");
-	nv[n++] = text_field("user-agent", "thrum/" THRUM_VERSION);
+		nv[n++] = grpc__nv("grpc-timeout", timeout);
+	nv[n++] = grpc__nv("content-type", "application/grpc");
+	nv[n++] = grpc__nv("user-agent", "thrum/" THRUM_VERSION);
 	for (size_t i = 0; i < count; i++) {
-		if (!is_binary(metadata[i].name)) {
-			nv[n++] = field(metadata[i].name, metadata[i].value, metadata[i].len);
+		if (!grpc__name_is_binary(metadata[i].name, strlen(metadata[i].name))) {
+			nv[n++] = grpc__nv_bytes(
+				metadata[i].name, metadata[i].value, metadata[i].len);
 			continue;
 		}
 		size_t len = grpc_base64_encode(metadata[i].value, metadata[i].len, text);
-		nv[n++] = field(metadata[i].name, text, len);
+		nv[n++] = grpc__nv_bytes(metadata[i].name, text, len);
 		text += len;
 	}
 	return n;

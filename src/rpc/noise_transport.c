@@ -150,7 +150,7 @@ static int receive_verdict(struct opening *opening, char *text)
 	return record[0] == WELCOME ? 0 : -EACCES;
 }
 
-static int dial(struct opening *opening, struct rpc_noise_dial *dial)
+static int run_dialler(struct opening *opening, struct rpc_noise_dial *dial)
 {
 	int r = send_message(opening, NULL, 0);
 	if (r < 0)
@@ -169,18 +169,18 @@ static int dial(struct opening *opening, struct rpc_noise_dial *dial)
 }
 
 int rpc_noise_connect(struct rpc_transport **out, struct thrum_conn *conn,
-	struct rpc_noise_dial *dial_, thrum_deadline deadline)
+	struct rpc_noise_dial *dial, thrum_deadline deadline)
 {
-	dial_->verdict[0] = 0;
-	if (dial_->payload_len > RPC_NOISE_PAYLOAD_MAX) {
+	dial->verdict[0] = 0;
+	if (dial->payload_len > RPC_NOISE_PAYLOAD_MAX) {
 		thrum_conn_close(conn);
 		return -EINVAL;
 	}
 	struct opening *opening = NULL;
-	int r = begin(&opening, conn, true, dial_->static_key, deadline);
+	int r = begin(&opening, conn, true, dial->static_key, deadline);
 	if (opening == NULL)
 		return r;
-	return end(opening, r < 0 ? r : dial(opening, dial_), out);
+	return end(opening, r < 0 ? r : run_dialler(opening, dial), out);
 }
 
 /* ---------------------------------------------------------------- accepting */
@@ -208,7 +208,7 @@ static int judge(struct opening *opening, const struct rpc_noise_listen *listen)
 	return THRUM_EAUTH;
 }
 
-static int listen_to(struct opening *opening, const struct rpc_noise_listen *listen)
+static int run_listener(struct opening *opening, const struct rpc_noise_listen *listen)
 {
 	int r = receive_message(opening, FIRST_SIZE, FIRST_SIZE);
 	if (r < 0)
@@ -230,7 +230,7 @@ int rpc_noise_accept(struct rpc_transport **out, struct thrum_conn *conn,
 	int r = begin(&opening, conn, false, listen->static_key, deadline);
 	if (opening == NULL)
 		return r;
-	return end(opening, r < 0 ? r : listen_to(opening, listen), out);
+	return end(opening, r < 0 ? r : run_listener(opening, listen), out);
 }
 
 int rpc_noise_public_key(uint8_t public_key[RPC_KEY_SIZE], const uint8_t secret_key[RPC_KEY_SIZE])

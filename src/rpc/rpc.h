@@ -11,7 +11,7 @@
  *
  * A server, one green thread per connection:
  *
- *	while (thrum_accept(listener, &conn, THRUM_FOREVER) == 0) ...
+ *	while (thrum_listener_accept(listener, &conn, THRUM_FOREVER) == 0) ...
  *		rpc_transport_plain(&transport, conn);
  *		rpc_server_serve(server, transport);            (returns when the connection has
  *ended)
@@ -168,8 +168,8 @@ struct rpc_call;
 /*
  * Sends one message (borrowed for the call). Returns 0 once it is queued (waiting for room while
  * the peer reads slowly), -EINVAL (after close_send), -EMSGSIZE (beyond 2 GiB), -ENOMEM,
- * -ETIMEDOUT, -ECANCELED (nothing was queued in any of these cases), or the code of the status the
- * call has ended with: the peer will read no more.
+ * -ETIMEDOUT, -ECANCELED (nothing was queued in any of these cases), or, as the peer will read no
+ * more, the code of the status the call has ended with (-EPIPE for OK).
  */
 THRUM_NODISCARD int rpc_call_send(
 	struct rpc_call *call, const ProtobufCMessage *message, thrum_deadline deadline);

@@ -15,7 +15,7 @@
 
 enum {
 	HEADER = 2,
-	FIRST_CHUNK = 4 * 1024, /* asked of the kernel at a time; doubles while reads fill it */
+	FIRST_CHUNK = 4 * 1024, /* asked of the kernel at a time; grows while reads fill it */
 	MAX_CHUNK = 256 * 1024,
 };
 
@@ -94,6 +94,9 @@ void rpc__transport_count(struct rpc_transport *transport, size_t in, size_t out
 /* Appends what the kernel has. Returns as thrum_conn_read. */
 static ssize_t fill(struct rpc_transport *transport, thrum_deadline deadline)
 {
+	if (thrum__buf_len(&transport->in) == 0 && transport->in.cap > 4 * transport->chunk)
+		thrum__buf_fini(
+			&transport->in); /* a burst is over: an idle connection stays small */
 	uint8_t *to = thrum__buf_reserve(&transport->in, transport->chunk);
 	if (to == NULL)
 		return -ENOMEM;
@@ -104,6 +107,8 @@ static ssize_t fill(struct rpc_transport *transport, thrum_deadline deadline)
 	rpc__transport_count(transport, (size_t)n, 0);
 	if ((size_t)n == transport->chunk && transport->chunk < MAX_CHUNK)
 		transport->chunk *= 2;
+	else if ((size_t)n < transport->chunk / 8 && transport->chunk > FIRST_CHUNK)
+		transport->chunk /= 2;
 	return n;
 }
 
