@@ -28,13 +28,17 @@ extern "C" {
  */
 #define THRUM_CWD (-100) /* AT_FDCWD */
 
-/* Opens a file; flags and mode as open(2) has them. Returns a descriptor the caller closes, or
- * -errno. */
+/*
+ * Opens a file; flags and mode as open(2) has them. Returns a descriptor the caller closes, or
+ * -errno.
+ */
 THRUM_NODISCARD THRUM_API int thrum_file_open(
 	int dirfd, const char *path, int flags, unsigned mode);
 
-/* Closes a descriptor; it is gone also on error. Returns 0 or -errno (-EIO, -EDQUOT: late write
- * error). */
+/*
+ * Closes a descriptor; it is gone also on error. Returns 0 or -errno (-EIO, -EDQUOT: late write
+ * error).
+ */
 THRUM_API int thrum_file_close(int fd);
 
 /*

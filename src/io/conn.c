@@ -92,8 +92,10 @@ static void leave(struct thrum_conn *conn)
 		free(conn);
 }
 
-/* A system call's error after which the call ends: a closed socket says so, whatever the kernel
- * says. */
+/*
+ * A system call's error after which the call ends: a closed socket says so, whatever the kernel
+ * says.
+ */
 static int failed(struct thrum_conn *conn, int error)
 {
 	return thrum__sock_closed(&conn->sock) ? THRUM_ECLOSED : error;

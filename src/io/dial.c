@@ -8,8 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The pause between tries while a Unix listener's queue is full, which the kernel does not
- * announce. */
+/*
+ * The pause between tries while a Unix listener's queue is full, which the kernel does not
+ * announce.
+ */
 #define QUEUE_FULL_PAUSE (2 * THRUM_MS)
 
 /* What became of a connect that was under way: 0, -EINPROGRESS (it still is), or -errno. */

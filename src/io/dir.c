@@ -13,8 +13,10 @@ struct thrum_dir {
 
 int thrum_dir_open(struct thrum_dir **out, int dirfd, const char *path)
 {
-	/* Of a link O_DIRECTORY | O_NOFOLLOW says ENOTDIR: ELOOP, which tells the two apart, costs
-	 * a look. */
+	/*
+	 * Of a link O_DIRECTORY | O_NOFOLLOW says ENOTDIR: ELOOP, which tells the two apart, costs
+	 * a look.
+	 */
 	int fd = thrum_file_open(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	struct stat st;
 	if (fd == -ENOTDIR && thrum_fs_lstat(dirfd, path, &st) == 0 && S_ISLNK(st.st_mode))

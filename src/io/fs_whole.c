@@ -17,8 +17,10 @@
 
 enum { FIRST_CHUNK = 4096, NAME_TRIES = 16 };
 
-/* How much to ask for next: what stat says is left, else as much again as there is; limit + 1 shows
- * excess. */
+/*
+ * How much to ask for next: what stat says is left, else as much again as there is; limit + 1 shows
+ * excess.
+ */
 static size_t next_chunk(const struct thrum__buf *buf, const struct stat *st, size_t limit)
 {
 	size_t have = thrum__buf_len(buf);

@@ -8,12 +8,14 @@
  */
 
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/base.h"
 #include "reactor/reactor.h"
 #include "sched/sched.h"
 #include <thrum/dns.h>
 #include <thrum/net.h>
+#include <thrum/poll.h>
 #include <thrum/thread.h>
 
 /*
@@ -107,8 +109,22 @@ void thrum__sock_breathe(struct thrum__sock *sock);
 struct thrum_conn {
 	struct thrum__sock sock;
 	int family;
-	struct thrum_thread
-		*drained_by; /* atomic; whose read was the last and a short one; or NULL */
+	struct thrum_thread *drained_by; /* atomic; whose read, a short one, was last; or NULL */
+};
+
+struct thrum_listener {
+	struct thrum__sock sock;
+	int family;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the socket file, or "" */
+	dev_t dev; /* which file we made there: we remove no other */
+	ino_t ino;
+	char address[THRUM_ADDRESS_MAX];
+};
+
+struct thrum_poll {
+	int fd;        /* the duplicate */
+	uint32_t refs; /* atomic: the owner's, and one for each wait inside */
+	struct thrum__pollable *pollable;
 };
 
 /* A connection around fd, which it takes on success. 0, -ENOMEM, or an error of the reactor. */

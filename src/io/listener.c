@@ -10,16 +10,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct thrum_listener {
-	struct thrum__sock sock;
-	int family;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the socket file, or "" */
-	dev_t dev; /* of the socket file as we made it: another one at the path is not ours to
-		      remove */
-	ino_t ino;
-	char address[THRUM_ADDRESS_MAX];
-};
-
 /* The file system path of an address, or NULL (TCP, abstract). */
 static const char *path_of(const struct thrum_address *address)
 {
@@ -27,8 +17,10 @@ static const char *path_of(const struct thrum_address *address)
 	return address->addr.ss_family == AF_UNIX && un->sun_path[0] != '\0' ? un->sun_path : NULL;
 }
 
-/* Is there a socket file at path that nobody listens on? It must refuse a connection: only that is
- * proof. */
+/*
+ * Is there a socket file at path that nobody listens on? It must refuse a connection: only that is
+ * proof.
+ */
 static bool is_stale(const struct thrum_address *address, const char *path)
 {
 	struct stat st;
@@ -59,8 +51,10 @@ static void set_options(int fd, const struct thrum_address *address, unsigned mo
 {
 	int on = 1, off = 0;
 	if (address->addr.ss_family == AF_UNIX) {
-		/* The file is made with the socket's own mode (less the umask), so it is never open
-		 * wider. */
+		/*
+		 * The file is made with the socket's own mode (less the umask), so it is never open
+		 * wider.
+		 */
 		if (mode != 0)
 			fchmod(fd, (mode_t)mode);
 		return;

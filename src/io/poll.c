@@ -20,12 +20,6 @@
 _Static_assert((int)THRUM_READABLE == (int)THRUM__READABLE, "one numbering");
 _Static_assert((int)THRUM_WRITABLE == (int)THRUM__WRITABLE, "one numbering");
 
-struct thrum_poll {
-	int fd;        /* the duplicate */
-	uint32_t refs; /* atomic: the owner's, and one for each wait inside */
-	struct thrum__pollable *pollable;
-};
-
 /* 1 ready, 0 not, or -errno. Never suspends. */
 static int look(int fd, int events)
 {

@@ -61,6 +61,13 @@ static inline void green_join(struct thrum_thread *thread)
 		REQUIRE_EQ(thrum_join(thread, NULL, THRUM_FOREVER), 0);
 }
 
+/* Waits until so many calls are inside an object; refs: its count, which its owner is one of. */
+static inline void green_until_inside(const uint32_t *refs, uint32_t calls)
+{
+	while (__atomic_load_n(refs, __ATOMIC_ACQUIRE) < calls + 1)
+		thrum_yield();
+}
+
 /* What a test waits for ends within this, or the test fails. */
 #define GREEN_SOON thrum_after(20 * THRUM_S)
 

@@ -11,11 +11,13 @@
 
 /* Connections that carry what they should: echo, big transfers, half close, addresses. */
 
-static char unix_address[64];
+static char unix_address[64], abstract_address[64], moved_path[64];
 
 static void set_up(void)
 {
 	snprintf(unix_address, sizeof(unix_address), "unix:/tmp/thrum-net-%d.sock", getpid());
+	snprintf(abstract_address, sizeof(abstract_address), "unix:@thrum-net-%d", getpid());
+	snprintf(moved_path, sizeof(moved_path), "/tmp/thrum-net-%d.moved", getpid());
 }
 
 static void tear_down(void)
@@ -96,6 +98,8 @@ static void *echo_main(void *arg)
 	if (echo->absent)
 		return NULL;
 	REQUIRE_EQ(r, 0);
+	if (r < 0)
+		return NULL;
 	REQUIRE_EQ(thrum_listener_address(echo->listener, echo->bound, sizeof(echo->bound)), 0);
 	struct thrum_thread *server = green_spawn(serve, echo);
 	for (int i = 0; i < CLIENTS; i++)
@@ -112,7 +116,7 @@ static void *echo_main(void *arg)
 
 START_TEST(a_hundred_connections_get_their_own_bytes_back)
 {
-	const char *addresses[] = {"127.0.0.1:0", "[::1]:0", unix_address, "unix:@thrum-net-test"};
+	const char *addresses[] = {"127.0.0.1:0", "[::1]:0", unix_address, abstract_address};
 	struct echo echo = {.address = addresses[_i / 3]};
 	green_run(green_workers[_i % 3], echo_main, &echo);
 	if (echo.absent && _i / 3 == 1)
@@ -355,8 +359,10 @@ static void *reads_twice(void *arg)
 	return NULL;
 }
 
-/* The reader sleeps when both come, so one event tells of both: the short read must not hide the
- * end. */
+/*
+ * The reader sleeps when both come, so one event tells of both: the short read must not hide the
+ * end.
+ */
 static void *end_with_bytes_main(void *arg)
 {
 	struct thrum_conn *ends[2];
@@ -428,14 +434,14 @@ static void *socket_file_main(void *arg)
 	REQUIRE_EQ(st.st_mode & 07777, 0620);
 	REQUIRE_EQ(thrum_listener_open(&second, unix_address, NULL), -EADDRINUSE);
 	REQUIRE(second == NULL);
-	REQUIRE_EQ(rename(path, "/tmp/thrum-net-moved.sock"), 0);
+	REQUIRE_EQ(rename(path, moved_path), 0);
 	REQUIRE_EQ(thrum_listener_open(&second, unix_address, NULL), 0);
 	thrum_listener_close(first); /* the file at the path is not its own: it stays */
 	REQUIRE_EQ(stat(path, &st), 0);
 	thrum_listener_close(second);
 	REQUIRE_EQ(stat(path, &st), -1);
 	/* A socket file left behind by a process that is gone: nobody listens. */
-	REQUIRE_EQ(rename("/tmp/thrum-net-moved.sock", path), 0);
+	REQUIRE_EQ(rename(moved_path, path), 0);
 	REQUIRE_EQ(thrum_listener_open(&first, unix_address, NULL), 0);
 	thrum_listener_close(first);
 	/* Any other file is never removed. */

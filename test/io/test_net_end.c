@@ -2,6 +2,7 @@
 #include <check.h>
 
 #include "green.h"
+#include "io/io.h"
 #include <thrum/dns.h>
 #include <thrum/net.h>
 
@@ -18,6 +19,14 @@
 enum { LOTS = 8 << 20 };
 
 static const char lots[LOTS];
+
+/* An abstract Unix address that no other run of these tests has. */
+static const char *abstract_address(void)
+{
+	static char text[64];
+	snprintf(text, sizeof(text), "unix:@thrum-net-end-%d", getpid());
+	return text;
+}
 
 /* Two ends of one TCP connection. */
 static void connect_tcp(struct thrum_conn *ends[2])
@@ -134,7 +143,7 @@ static void *full_queue_main(void *arg)
 START_TEST(a_deadline_ends_connect)
 {
 	green_run(2, full_queue_main, "127.0.0.1:0");
-	green_run(2, full_queue_main, "unix:@thrum-net-full");
+	green_run(2, full_queue_main, abstract_address());
 }
 END_TEST
 
@@ -153,7 +162,7 @@ static void *full_then_free_main(void *arg)
 	struct thrum_listen_options options = {.backlog = 1};
 	struct thrum_listener *listener;
 	struct thrum_conn *conns[3], *none;
-	const char *address = "unix:@thrum-net-free";
+	const char *address = abstract_address();
 	REQUIRE_EQ(thrum_listener_open(&listener, address, &options), 0);
 	REQUIRE_EQ(thrum_conn_open(&conns[0], address, GREEN_SOON), 0);
 	REQUIRE_EQ(thrum_conn_open(&conns[1], address, GREEN_SOON), 0);
@@ -306,7 +315,8 @@ static void *close_main(void *arg)
 		accepters[i].listener = accepters[0].listener;
 		threads[2 + i] = green_spawn(victim_accepts, &accepters[i]);
 	}
-	let_it_sleep();
+	green_until_inside(&ends[0]->sock.refs, 2);
+	green_until_inside(&accepters[0].listener->sock.refs, 3);
 	if (by_close) {
 		thrum_conn_close(ends[0]);
 		thrum_listener_close(accepters[0].listener);
@@ -558,9 +568,10 @@ static void *crowd_main(void *arg)
 	for (int i = 0; i < CALLERS; i++)
 		green_join(callers[i]);
 	REQUIRE_EQ(crowd.accepted, CALLERS);
-	thrum_listener_close(crowd.listener);
+	thrum_listener_shutdown(crowd.listener); /* they come back for more, so close must wait */
 	for (int i = 0; i < ACCEPTERS; i++)
 		green_join(accepters[i]);
+	thrum_listener_close(crowd.listener);
 	return NULL;
 }
 

@@ -2,6 +2,7 @@
 #include <check.h>
 
 #include "green.h"
+#include "io/io.h"
 #include <thrum/fs.h>
 #include <thrum/poll.h>
 
@@ -95,8 +96,7 @@ static void *end_main(void *arg)
 	REQUIRE_EQ(pipe(fds), 0);
 	REQUIRE_EQ(thrum_poll_open(&waiter.poll, fds[0]), 0);
 	struct thrum_thread *thread = green_spawn(waits, &waiter);
-	REQUIRE_EQ(
-		thrum_sleep(5 * THRUM_MS), 0); /* the waiter must be inside: none may start later */
+	green_until_inside(&waiter.poll->refs, 1);
 	thrum_poll_close(waiter.poll);
 	green_join(thread);
 	REQUIRE_EQ(waiter.result, THRUM_ECLOSED);
