@@ -105,7 +105,8 @@ PRG_replica  := tools/replica/call.c tools/replica/cmd_conflicts.c tools/replica
 	tools/replica/cmd_invite.c tools/replica/cmd_join.c tools/replica/cmd_peers.c \
 	tools/replica/cmd_resolve.c tools/replica/cmd_share.c tools/replica/cmd_status.c \
 	tools/replica/cmd_stop.c tools/replica/cmd_sync.c tools/replica/cmd_unshare.c \
-	tools/replica/cmd_watch.c tools/replica/cmd_why.c tools/replica/main.c tools/replica/out.c
+	tools/replica/cmd_watch.c tools/replica/cmd_why.c tools/replica/json.c tools/replica/main.c \
+	tools/replica/options.c tools/replica/progress.c tools/replica/text.c
 PRG_replicad := tools/replicad/main.c
 PKG_programs := $(PKG_replica) inih jansson
 

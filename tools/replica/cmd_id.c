@@ -10,17 +10,18 @@ int cmd_id(struct cli *cli, int argc, char **argv)
 		return code;
 	if (cli->json) {
 		json_t *out = json_object();
-		json_object_set_new(out, "replica_id", cli_json_hex(&reply->replica_id));
-		json_object_set_new(out, "public_key", cli_json_hex(&reply->public_key));
-		json_object_set_new(out, "listen", json_string(reply->listen));
-		json_object_set_new(out, "version", json_string(reply->version));
-		json_object_set_new(out, "pid", json_integer((json_int_t)reply->pid));
+		cli_json_hex(out, "replica_id", &reply->replica_id);
+		cli_json_hex(out, "public_key", &reply->public_key);
+		cli_json_text(out, "listen", reply->listen);
+		cli_json_text(out, "version", reply->version);
+		cli_json_count(out, "pid", reply->pid);
 		code = cli_json(out);
 	} else {
 		printf("replica id  %s\n", cli_hex(&reply->replica_id));
 		printf("public key  %s\n", cli_hex(&reply->public_key));
-		printf("listens on  %s\n", reply->listen);
-		printf("replicad    %s, process %llu\n", reply->version, (unsigned long long)reply->pid);
+		printf("listens on  %s\n", cli_words(reply->listen));
+		printf("replicad    %s, process %llu\n", cli_words(reply->version),
+			(unsigned long long)reply->pid);
 	}
 	rpc_message_free(&reply->base);
 	return code;

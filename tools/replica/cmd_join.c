@@ -5,7 +5,7 @@ int cmd_join(struct cli *cli, int argc, char **argv)
 {
 	Replicad__V1__JoinRequest request = REPLICAD__V1__JOIN_REQUEST__INIT;
 	Replicad__V1__JoinReply *reply;
-	char dir[4096];
+	char dir[CLI_PATH];
 	int code = cli_directory(argv[2], true, dir);
 	if (code != CLI_DONE)
 		return code;
@@ -16,13 +16,12 @@ int cmd_join(struct cli *cli, int argc, char **argv)
 		return code;
 	if (cli->json) {
 		json_t *out = json_object();
-		json_object_set_new(out, "share", json_string(reply->share));
-		json_object_set_new(out, "dir", cli_json_text(dir, strlen(dir)));
+		cli_json_text(out, "share", reply->share);
+		cli_json_name(out, "dir", &request.dir);
 		code = cli_json(out);
 	} else {
-		printf("joined '%s' in %s; 'replica sync %s' waits until it is here\n",
-			cli_text(reply->share, strlen(reply->share)), cli_text(dir, strlen(dir)),
-			cli_text(reply->share, strlen(reply->share)));
+		printf("joined '%s' in %s; 'replica sync %s' waits until all of it is here\n",
+			cli_words(reply->share), cli_path(&request.dir), cli_words(reply->share));
 	}
 	rpc_message_free(&reply->base);
 	return code;

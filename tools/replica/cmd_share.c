@@ -4,7 +4,7 @@
 int cmd_share(struct cli *cli, int argc, char **argv)
 {
 	Replicad__V1__ShareRequest request = REPLICAD__V1__SHARE_REQUEST__INIT;
-	char dir[4096];
+	char dir[CLI_PATH];
 	int code = cli_directory(argv[2], false, dir);
 	if (code != CLI_DONE)
 		return code;
@@ -15,11 +15,11 @@ int cmd_share(struct cli *cli, int argc, char **argv)
 		return code;
 	if (cli->json) {
 		json_t *out = json_object();
-		json_object_set_new(out, "share", json_string(argv[1]));
-		json_object_set_new(out, "dir", cli_json_text(dir, strlen(dir)));
+		cli_json_text(out, "share", argv[1]);
+		cli_json_name(out, "dir", &request.dir);
 		return cli_json(out);
 	}
 	printf("sharing %s as '%s'; 'replica invite %s' prints a ticket for another machine\n",
-		cli_text(dir, strlen(dir)), argv[1], argv[1]);
+		cli_path(&request.dir), argv[1], argv[1]);
 	return CLI_DONE;
 }
