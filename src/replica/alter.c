@@ -277,7 +277,7 @@ int replica_root_install_aside(struct replica_root *root, struct replica_staged 
 			root->staging_fd, staged->name, dirfd, base, who, out_name);
 	if (r == 0) {
 		staged->name[0] = '\0';
-		replica_root_settle(dirfd, out_name, &was, out);
+		replica_root_settle(root, dirfd, out_name, &was, out);
 	}
 	close(dirfd);
 	return r;

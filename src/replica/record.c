@@ -320,6 +320,22 @@ static int set_errors(struct scan_walk *walk, const struct old_errors *old)
 	return r;
 }
 
+int replica_scan_had_errors(struct scan_walk *walk, const char *path)
+{
+	struct replica_scan_item item = {.path = path, .deep = true};
+	struct old_errors old = {.items = &item, .count = 1};
+	int r = thrum_mutex_lock(walk->scan->lock, THRUM_FOREVER);
+	if (r < 0)
+		return r;
+	r = replica_index_errors(replica_tree_index(walk->scan->tree),
+		replica_tree_share(walk->scan->tree), collect_error, &old);
+	thrum_mutex_unlock(walk->scan->lock);
+	if (r == 0)
+		r = thrum__buf_len(&old.paths) > 0;
+	thrum__buf_fini(&old.paths);
+	return r;
+}
+
 int replica_scan_settle_errors(
 	struct scan_walk *walk, const struct replica_scan_item *items, size_t count)
 {

@@ -58,7 +58,10 @@ struct replica_root {
 	uint64_t next_name; /* atomic: of a staged file */
 	uint8_t uuid[16];
 	char *dir; /* as given; for messages and for the check */
-	/* Tests only: called in the gap between the last check of a target and its exchange. */
+	/*
+	 * Tests only: called in the gaps where another process may act, before a target is changed
+	 * and before it is looked at again.
+	 */
 	void (*gap)(void *arg);
 	void *gap_arg;
 };

@@ -40,8 +40,8 @@ bool replica_stat_is_leaf(const struct replica_stat *st);
 
 /* What stands under a name now, if it is still what we put there (was); else was, which no longer
  * matches the disk. */
-void replica_root_settle(
-	int dirfd, const char *base, const struct replica_stat *was, struct replica_stat *out);
+void replica_root_settle(struct replica_root *root, int dirfd, const char *base,
+	const struct replica_stat *was, struct replica_stat *out);
 
 /* Renames without replacing. 0, THRUM_ECHANGED (the new name is taken), or -errno. */
 int replica_rename_new(int from_fd, const char *from, int to_fd, const char *to);
@@ -50,7 +50,7 @@ int replica_rename_new(int from_fd, const char *from, int to_fd, const char *to)
 int replica_rename_aside(int from_fd, const char *from, int dirfd, const char *base,
 	const char *who, char out_name[256]);
 
-/* The tests' hook between a last look and the change. */
+/* The tests' hook between a look and a change, and between a change and the next look. */
 static inline void replica_root_gap(struct replica_root *root)
 {
 	if (thrum__unlikely(root->gap != NULL))

@@ -365,11 +365,14 @@ static int look_at_directory(
 		char *mark = join(path, REPLICA_DIRMARK_NAME);
 		r = mark == NULL ? -ENOMEM : read_leaf(walk, mark, &row);
 		free(mark);
-		/* Unknown so far: all of it is new. */
-		if (r == 0)
-			r = walk_below(walk, path);
-		else if (r > 0)
-			r = 0;
+		/* Unknown so far, or not readable until now: all of it may be new. */
+		bool deep = r == 0;
+		if (r > 0) {
+			r = replica_scan_had_errors(walk, path);
+			deep = r > 0;
+		}
+		if (r >= 0)
+			r = deep ? walk_below(walk, path) : 0;
 	}
 	if (r == 0)
 		r = replica_scan_found(walk, FOUND_DIRECTORY, strdup(path), st, NULL);

@@ -76,6 +76,9 @@ int replica_scan_failed(struct scan_walk *walk, const char *path, int code);
 int replica_scan_settle_errors(
 	struct scan_walk *walk, const struct replica_scan_item *items, size_t count);
 
+/* 1 if something at or below path could not be read before, else 0 or an error. */
+int replica_scan_had_errors(struct scan_walk *walk, const char *path);
+
 /* Forgets what is queued. */
 void replica_scan_drop(struct scan_walk *walk);
 

@@ -173,9 +173,10 @@ int replica_staging_clean(struct replica_root *root)
 
 /* ---------------------------------------------------------------- install and delete */
 
-void replica_root_settle(
-	int dirfd, const char *base, const struct replica_stat *was, struct replica_stat *out)
+void replica_root_settle(struct replica_root *root, int dirfd, const char *base,
+	const struct replica_stat *was, struct replica_stat *out)
 {
+	replica_root_gap(root);
 	if (replica_stat_at(dirfd, base, out) < 0 || !replica_stat_same(out, was))
 		*out = *was;
 }
@@ -282,7 +283,7 @@ static int install_at(struct replica_root *root, struct replica_staged *staged, 
 	}
 	if (r == 0) {
 		staged->name[0] = '\0';
-		replica_root_settle(dirfd, base, &was, out);
+		replica_root_settle(root, dirfd, base, &was, out);
 	}
 	return r;
 }

@@ -67,23 +67,25 @@ struct replica_transfer_stats {
 	uint64_t refetched; /* 1 if the delta's result was wrong and the whole file was fetched */
 };
 
-/*
- * Fetches a file's content into a new staged file.
- * basis: NULL or the path of a file in the tree to start from (any content will do; it may be
- * missing or change). size, hash: of the version wanted. progress: NULL, or called with the bytes
- * of the new file written since the last call. staged: gives the staged file, still open for
- * replica_staged_finish. stats: added to, not reset. Errors: THRUM_EFORMAT (the source sent rubbish
- * or other content), -ENOSPC, -EDQUOT, -EFBIG …, or the io's. No staged file remains then.
- * THRUM_ECHANGED from the io says that the source's file changed meanwhile. Context: green thread.
- * Suspends: may (yields between chunks).
- */
+/* What to fetch. All borrowed. */
 struct replica_fetch {
-	const char *basis;
-	uint64_t size;
-	const uint8_t *hash;
+	const char
+		*basis; /* a file in the tree to start from, or NULL; it may be missing or change */
+	uint64_t size;  /* of the version wanted */
+	const uint8_t *hash; /* of the version wanted */
+	/* NULL, or called with the bytes of the new file written since the last call. A second try
+	 * counts again. */
 	void (*progress)(void *arg, uint64_t bytes);
 	void *progress_arg;
 };
+
+/*
+ * Fetches a file's content into a new staged file. An empty file needs no call.
+ * staged: gives the staged file, still open for replica_staged_finish. stats: added to, not reset.
+ * Errors: THRUM_EFORMAT (the source sent rubbish or other content), -ENOSPC, -EDQUOT, -EFBIG …, or
+ * the io's; THRUM_ECHANGED from the io says that the source's file changed meanwhile. No staged
+ * file remains then. Context: green thread. Suspends: may (yields between chunks).
+ */
 THRUM_NODISCARD int replica_fetch_file(struct replica_root *root, const struct replica_fetch *want,
 	const struct replica_chunk_io *io, struct replica_staged *staged,
 	struct replica_transfer_stats *stats);

@@ -164,8 +164,13 @@ static int take_batch(
 /* Scans a batch. Without the lock. */
 static int scan_batch(struct replica_watch *watch, struct marks *batch)
 {
-	if (batch->all)
+	if (batch->all) {
+		/* It tries every watch again: the limit may have been raised. */
+		replica_watch_lock(watch);
+		watch->stats.limited = false;
+		thrum_mutex_unlock(&watch->lock);
 		return replica_scan_all(watch->scan);
+	}
 	replica_marks_settle(batch);
 	return replica_scan_items(watch->scan, batch->items, batch->count);
 }

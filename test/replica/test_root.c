@@ -222,6 +222,7 @@ START_TEST(a_symlink_swapped_in_for_a_directory_lets_nothing_escape)
 		ck_assert_int_eq(replica_stage_file(root, &staged), 0);
 		ck_assert_int_eq(replica_staged_finish(root, &staged, 0644, 1), 0);
 		int r = replica_root_install(root, &staged, "d/x", &absent, &st);
+		ck_assert(!disk_exists("../outside/x"));
 		if (r == 0) {
 			done++;
 			while (replica_root_delete(root, "d/x", &st) != 0 || disk_exists("d/x") ||
@@ -398,6 +399,31 @@ START_TEST(an_edit_in_the_gap_of_an_install_is_put_back)
 }
 END_TEST
 
+static void edit_in_the_second_gap(void *arg)
+{
+	int *calls = arg;
+	if (++*calls == 2)
+		edit_in_place(NULL);
+}
+
+START_TEST(an_edit_right_after_the_install_shows_at_the_next_look)
+{
+	struct replica_stat st, now, disk_now;
+	int calls = 0;
+	root->gap = edit_in_the_second_gap;
+	root->gap_arg = &calls;
+	if (_i == 1)
+		disk_puts("f", "old");
+	st = stat_of("f");
+	struct replica_staged staged = stage_text("new.");
+	ck_assert_int_eq(replica_root_install(root, &staged, "f", &st, &now), 0);
+	ck_assert_int_eq(calls, 2);
+	ck_assert_str_eq(disk_gets("f"), "EDIT");
+	disk_now = stat_of("f");
+	ck_assert(!replica_stat_equal(&now, &disk_now));
+}
+END_TEST
+
 START_TEST(an_edit_in_the_gap_of_a_creation_is_kept)
 {
 	struct replica_stat now;
@@ -570,6 +596,7 @@ Suite *suite_root(void)
 	tcase_add_test(tc, an_install_never_replaces_a_directory);
 	tcase_add_loop_test(tc, an_edit_before_the_install_is_kept, 0, edit_count);
 	tcase_add_loop_test(tc, an_edit_in_the_gap_of_an_install_is_put_back, 0, edit_count);
+	tcase_add_loop_test(tc, an_edit_right_after_the_install_shows_at_the_next_look, 0, 2);
 	tcase_add_test(tc, an_edit_in_the_gap_of_a_creation_is_kept);
 	tcase_add_loop_test(tc, an_edit_in_the_gap_of_a_deletion_is_put_back, 0, edit_count);
 	tcase_add_loop_test(tc, an_edit_in_the_gap_of_moving_aside_is_put_back, 0, edit_count);
