@@ -4,16 +4,16 @@
 #include <errno.h>
 
 /*
- * Order, for a whole batch (a crash of the machine at any point leaves each file old or new, and the index not ahead of
- * the disk):
+ * Order, for a whole batch (a crash of the machine at any point leaves each file old or new, and
+ * the index not ahead of the disk):
  *
  *   1 flush the file system: the staged contents are durable
- *   2 lock; decide each leaf anew; put it in place with its guards (root.h); note it in the open transaction
- *   3 flush again: the names are durable
- *   4 commit the transaction; unlock
+ *   2 lock; decide each leaf anew; put it in place with its guards (root.h); note it in the open
+ * transaction 3 flush again: the names are durable 4 commit the transaction; unlock
  *
- * The lock is held from 2 to 4, so the scan sees file and row change together. After a crash between 2 and 4 the next scan finds files
- * that the index does not know: local changes, equal to the peer's, so nothing is in conflict and nothing lost.
+ * The lock is held from 2 to 4, so the scan sees file and row change together. After a crash
+ * between 2 and 4 the next scan finds files that the index does not know: local changes, equal to
+ * the peer's, so nothing is in conflict and nothing lost.
  *
  * While one batch is flushed the next one gathers, so it grows by itself to what the disk can take.
  */
@@ -28,7 +28,8 @@ static void ident_from(struct replica_ident *ident, const struct replica_stat *s
 }
 
 /* The directory's own marker: make it, or set its mode. */
-static int install_marker(struct replica_root *root, const char *dir, uint32_t mode, struct replica_stat *out)
+static int install_marker(
+	struct replica_root *root, const char *dir, uint32_t mode, struct replica_stat *out)
 {
 	int made = replica_root_make_dir(root, dir, mode, out);
 	if (made < 0)
@@ -48,7 +49,8 @@ static int install_leaf(struct replica_root *root, const struct replica_visit *v
 			root, task->path, &expect, theirs->mode, theirs->mtime_ns, out);
 	int r = replica_root_install(root, staged, task->path, &expect, out);
 	if (r == -ENOENT) {
-		/* Its directory went away, or was never made: its marker is somebody else's matter. */
+		/* Its directory went away, or was never made: its marker is somebody else's matter.
+		 */
 		r = replica_root_make_dir(root, visit->path, 0755, NULL);
 		if (r >= 0)
 			r = replica_root_install(root, staged, task->path, &expect, out);
@@ -61,7 +63,8 @@ static int delete_leaf(struct replica_root *root, const struct replica_visit *vi
 {
 	struct replica_stat expect;
 	if (marker) {
-		/* What is still in it is wanted or unknown; the scan will say so by marking it anew. */
+		/* What is still in it is wanted or unknown; the scan will say so by marking it
+		 * anew. */
 		int r = replica_root_remove_dir(root, visit->path);
 		return r == -ENOTEMPTY ? 0 : r;
 	}
@@ -131,11 +134,13 @@ static void announce_conflicts(struct replica_batch *batch, const struct replica
 		const struct replica_task *task = &visit->tasks[i];
 		struct seen seen = {.peer = batch->link->peer};
 		if (task->action != REPLICA_DO_CONFLICT ||
-			replica_index_conflicts(index, folder->id, task->path, see_conflict, &seen) < 0 ||
+			replica_index_conflicts(
+				index, folder->id, task->path, see_conflict, &seen) < 0 ||
 			seen.known)
 			continue;
-		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_CONFLICT, folder->name,
-			task->path, batch->link->name, "%s", replica_verdict_reason(task->verdict));
+		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_CONFLICT,
+			folder->name, task->path, batch->link->name, "%s",
+			replica_verdict_reason(task->verdict));
 	}
 }
 
@@ -149,7 +154,8 @@ static int close_visit(struct replica_batch *batch, struct replica_op *op)
 	if (complete < 0 || !op->touched)
 		return complete;
 	if (visit->path[0] != '\0' && replica_tree_live(folder->tree, visit->path) == 0) {
-		/* Nothing in it is left. Should the disk disagree, the scan will find what it is. */
+		/* Nothing in it is left. Should the disk disagree, the scan will find what it is.
+		 */
 		int r = replica_root_remove_dir(folder->root, visit->path);
 		return r < 0 && r != -ENOTEMPTY && r != THRUM_ECHANGED ? r : complete;
 	}
@@ -170,7 +176,7 @@ static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
 	bool content = false, disk = false;
 	int flushed = 0;
 
-	thrum__list_foreach(node, ops)
+	thrum__list_foreach (node, ops)
 		content |= thrum__container_of(node, struct replica_op, node)->staged != NULL;
 	if (content)
 		flushed = replica_root_sync(folder->root);
@@ -178,8 +184,7 @@ static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
 	replica_lock(daemon);
 	int r = flushed < 0 ? flushed : replica_index_begin(daemon->index);
 	bool begun = r == 0;
-	thrum__list_foreach(node, ops)
-	{
+	thrum__list_foreach (node, ops) {
 		struct replica_op *op = thrum__container_of(node, struct replica_op, node);
 		bool close = op->task == REPLICA_OP_CLOSE;
 		op->result = r < 0 ? r : close ? close_visit(batch, op) : commit_leaf(batch, op);

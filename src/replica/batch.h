@@ -5,8 +5,8 @@
 #include "replica/daemon.h"
 
 /*
- * Group commit of a pull: leaves whose content is staged and directories that are done are put in place and into the
- * index many at a time, with two flushes for all of them (see batch.c).
+ * Group commit of a pull: leaves whose content is staged and directories that are done are put in
+ * place and into the index many at a time, with two flushes for all of them (see batch.c).
  */
 struct replica_batch {
 	struct replica_folder *folder;
@@ -24,9 +24,9 @@ struct replica_batch {
 struct replica_op {
 	struct thrum__list node;
 	struct replica_visit *visit;
-	size_t task;		       /* the leaf, or REPLICA_OP_CLOSE */
+	size_t task;                   /* the leaf, or REPLICA_OP_CLOSE */
 	struct replica_staged *staged; /* content to install; NULL: none */
-	bool touched;		       /* close: something in the directory changed on disk */
+	bool touched;                  /* close: something in the directory changed on disk */
 	int result;
 	struct thrum_semaphore done;
 };
@@ -40,8 +40,9 @@ int replica_batch_start(
 void replica_batch_stop(struct replica_batch *batch);
 
 /*
- * Queues the op and waits until it is on the disk and in the index. Leaf: 0, THRUM_ECHANGED (not what was decided on: pull
- * again later), or the error of the disk. Close: 1 complete, 0 not, or an error. Not a cancellation point.
+ * Queues the op and waits until it is on the disk and in the index. Leaf: 0, THRUM_ECHANGED (not
+ * what was decided on: pull again later), or the error of the disk. Close: 1 complete, 0 not, or an
+ * error. Not a cancellation point.
  */
 int replica_batch_commit(struct replica_batch *batch, struct replica_op *op);
 

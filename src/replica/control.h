@@ -25,7 +25,8 @@ int control_enter(struct rpc_call *call, struct replica_daemon *daemon, const ch
 	struct replica_folder **out);
 
 /* Copies a path of a request, checked; or INVALID_ARGUMENT. A slash at the end is forgiven. */
-int control_path(struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1]);
+int control_path(
+	struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1]);
 
 /* Distinct paths in conflict at and below path. [lock] held. */
 uint64_t control_conflicts(struct replica_folder *folder, const char *path);

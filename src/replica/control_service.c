@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* The Control service: its table, and the calls that only look. Those that change things are in control_*.c. */
+/* The Control service: its table, and the calls that only look. Those that change things are in
+ * control_*.c. */
 
 enum { ERRORS_SHOWN = 100 };
 
@@ -42,25 +43,30 @@ int control_enter(struct rpc_call *call, struct replica_daemon *daemon, const ch
 	} else if (!replica_folder_enter(folder)) {
 		status = GRPC_FAILED_PRECONDITION;
 		snprintf(message, sizeof(message), "%s",
-			folder->message[0] ? folder->message : "the first scan is still under way; try again soon");
+			folder->message[0] ? folder->message
+					   : "the first scan is still under way; try again soon");
 	}
 	replica_unlock(daemon);
 	if (status == GRPC_NOT_FOUND)
-		return rpc_call_fail(call, status, "no share '%s'; 'replica status' lists them", name);
+		return rpc_call_fail(
+			call, status, "no share '%s'; 'replica status' lists them", name);
 	if (status != GRPC_OK)
 		return rpc_call_fail(call, status, "share %s: %s", name, message);
 	*out = folder;
 	return 0;
 }
 
-int control_path(struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1])
+int control_path(
+	struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1])
 {
 	size_t len = bytes->len;
 	while (len > 0 && bytes->data[len - 1] == '/')
 		len--;
-	if (len > REPLICA_PATH_MAX || replica_path_check(len ? (const char *)bytes->data : "", len) < 0)
+	if (len > REPLICA_PATH_MAX ||
+		replica_path_check(len ? (const char *)bytes->data : "", len) < 0)
 		return rpc_call_fail(call, GRPC_INVALID_ARGUMENT,
-			"that is no path in a share: write NAME/PATH, without '.', '..' or empty parts");
+			"that is no path in a share: write NAME/PATH, without '.', '..' or empty "
+			"parts");
 	if (len > 0)
 		memcpy(out, bytes->data, len);
 	out[len] = '\0';
@@ -170,13 +176,14 @@ static int fill_row(struct replica_link *link, struct peer_row *row)
 	info->bytes_out = __atomic_load_n(&link->traffic.out, __ATOMIC_RELAXED);
 
 	size_t folders = 0;
-	thrum__list_foreach(node, &daemon->folders) folders++;
+	thrum__list_foreach (node, &daemon->folders)
+		folders++;
 	row->shares = calloc(folders + 1, sizeof(*row->shares));
 	if (row->shares == NULL)
 		return -ENOMEM;
-	thrum__list_foreach(node, &daemon->folders)
-	{
-		struct replica_folder *folder = thrum__container_of(node, struct replica_folder, node);
+	thrum__list_foreach (node, &daemon->folders) {
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
 		if (replica_index_is_member(daemon->index, folder->id, link->peer) != 1)
 			continue;
 		if ((row->shares[row->share_count] = strdup(folder->name)) == NULL)
@@ -197,12 +204,12 @@ static int peers(struct rpc_call *call, void *ctx)
 		return r;
 	size_t count = 0, filled = 0;
 	replica_lock(daemon);
-	thrum__list_foreach(node, &daemon->links) count++;
+	thrum__list_foreach (node, &daemon->links)
+		count++;
 	struct peer_row *rows = calloc(count + 1, sizeof(*rows));
 	Replicad__V1__PeerInfo **infos = calloc(count + 1, sizeof(*infos));
 	r = rows == NULL || infos == NULL ? -ENOMEM : 0;
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		if (r < 0)
 			break;
 		infos[filled] = &rows[filled].info;
@@ -280,33 +287,34 @@ static int count_conflict(void *arg, const struct replica_conflict *conflict)
 uint64_t control_conflicts(struct replica_folder *folder, const char *path)
 {
 	struct seen_path seen = {0};
-	if (replica_index_conflicts(folder->daemon->index, folder->id, path, count_conflict, &seen) < 0)
-		thrum__log(THRUM__LOG_ERROR, "share %s: cannot read the conflicts: %s", folder->name,
-			replica_index_error(folder->daemon->index));
+	if (replica_index_conflicts(
+		    folder->daemon->index, folder->id, path, count_conflict, &seen) < 0)
+		thrum__log(THRUM__LOG_ERROR, "share %s: cannot read the conflicts: %s",
+			folder->name, replica_index_error(folder->daemon->index));
 	return seen.count;
 }
 
-/* Counts the peers of a folder, and whether all of them and we know all of each other. [lock] held. */
+/* Counts the peers of a folder, and whether all of them and we know all of each other. [lock] held.
+ */
 static void fill_peers(struct replica_folder *folder, Replicad__V1__ShareStatus *status)
 {
 	struct replica_daemon *daemon = folder->daemon;
 	uint64_t in_sync = 0;
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		if (replica_index_is_member(daemon->index, folder->id, link->peer) != 1)
 			continue;
 		status->peers++;
 		status->peers_connected += link->channel != NULL;
-		thrum__list_foreach(s, &link->sessions)
-		{
+		thrum__list_foreach (s, &link->sessions) {
 			struct replica_session *session =
 				thrum__container_of(s, struct replica_session, node);
 			if (session->folder == folder && session->channel == link->channel)
 				in_sync += replica_session_in_sync(session);
 		}
 	}
-	status->in_sync = in_sync == status->peers && folder->state == REPLICA_FOLDER_READY && !folder->busy;
+	status->in_sync =
+		in_sync == status->peers && folder->state == REPLICA_FOLDER_READY && !folder->busy;
 }
 
 static const char *state_name(const struct replica_folder *folder)
@@ -336,7 +344,8 @@ static int fill_status(struct replica_folder *folder, struct status_row *row)
 	int r = row->name == NULL || row->dir == NULL ? -ENOMEM
 						      : replica_tree_count(folder->tree, &counts);
 	if (r == 0)
-		r = replica_index_errors(folder->daemon->index, folder->id, add_error, &row->errors);
+		r = replica_index_errors(
+			folder->daemon->index, folder->id, add_error, &row->errors);
 	if (r < 0)
 		return r;
 	status->name = row->name;
@@ -351,10 +360,14 @@ static int fill_status(struct replica_folder *folder, struct status_row *row)
 	status->n_error_list = row->errors.shown;
 	fill_peers(folder, status);
 	if (folder->busy) {
-		row->progress.files_done = __atomic_load_n(&folder->progress.files_done, __ATOMIC_RELAXED);
-		row->progress.files_total = __atomic_load_n(&folder->progress.files_total, __ATOMIC_RELAXED);
-		row->progress.bytes_done = __atomic_load_n(&folder->progress.bytes_done, __ATOMIC_RELAXED);
-		row->progress.bytes_total = __atomic_load_n(&folder->progress.bytes_total, __ATOMIC_RELAXED);
+		row->progress.files_done =
+			__atomic_load_n(&folder->progress.files_done, __ATOMIC_RELAXED);
+		row->progress.files_total =
+			__atomic_load_n(&folder->progress.files_total, __ATOMIC_RELAXED);
+		row->progress.bytes_done =
+			__atomic_load_n(&folder->progress.bytes_done, __ATOMIC_RELAXED);
+		row->progress.bytes_total =
+			__atomic_load_n(&folder->progress.bytes_total, __ATOMIC_RELAXED);
 		status->progress = &row->progress;
 	}
 	return 0;
@@ -369,16 +382,17 @@ static int status(struct rpc_call *call, void *ctx)
 		return r;
 	size_t count = 0, filled = 0;
 	replica_lock(daemon);
-	thrum__list_foreach(node, &daemon->folders) count++;
+	thrum__list_foreach (node, &daemon->folders)
+		count++;
 	struct status_row *rows = calloc(count + 1, sizeof(*rows));
 	Replicad__V1__ShareStatus **shares = calloc(count + 1, sizeof(*shares));
 	r = rows == NULL || shares == NULL ? -ENOMEM : 0;
-	thrum__list_foreach(node, &daemon->folders)
-	{
+	thrum__list_foreach (node, &daemon->folders) {
 		if (r < 0)
 			break;
 		shares[filled] = &rows[filled].status;
-		r = fill_status(thrum__container_of(node, struct replica_folder, node), &rows[filled]);
+		r = fill_status(
+			thrum__container_of(node, struct replica_folder, node), &rows[filled]);
 		filled++;
 	}
 	replica_unlock(daemon);
@@ -409,7 +423,8 @@ struct conflict_list {
 	size_t count, cap;
 };
 
-static void fill_version(Replicad__V1__Version *out, const struct replica_version *version, uint8_t *hash)
+static void fill_version(
+	Replicad__V1__Version *out, const struct replica_version *version, uint8_t *hash)
 {
 	static const char *const types[] = {"absent", "file", "symlink", "directory", "ignored"};
 	replicad__v1__version__init(out);
@@ -425,8 +440,7 @@ static void fill_version(Replicad__V1__Version *out, const struct replica_versio
 
 static const char *peer_name(struct replica_daemon *daemon, int64_t peer)
 {
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		if (link->peer == peer)
 			return link->name;
@@ -438,9 +452,9 @@ static const char *conflict_kind(enum replica_verdict verdict)
 {
 	const char *name = replica_verdict_name(verdict);
 	return strcmp(name, "conflict_update_update") == 0   ? "update/update"
-		: strcmp(name, "conflict_delete_update") == 0 ? "delete/update"
-		: strcmp(name, "conflict_update_delete") == 0 ? "update/delete"
-							      : "type";
+	       : strcmp(name, "conflict_delete_update") == 0 ? "delete/update"
+	       : strcmp(name, "conflict_update_delete") == 0 ? "update/delete"
+							     : "type";
 }
 
 static int add_conflict(void *arg, const struct replica_conflict *conflict)
@@ -477,17 +491,18 @@ static int add_conflict(void *arg, const struct replica_conflict *conflict)
 }
 
 /* Collects the conflicts of the share called name, or of all. [lock] held. */
-static int collect_conflicts(struct replica_daemon *daemon, const char *name, struct conflict_list *list)
+static int collect_conflicts(
+	struct replica_daemon *daemon, const char *name, struct conflict_list *list)
 {
 	bool found = name[0] == '\0';
 	int r = 0;
-	thrum__list_foreach(node, &daemon->folders)
-	{
+	thrum__list_foreach (node, &daemon->folders) {
 		list->folder = thrum__container_of(node, struct replica_folder, node);
 		if (r < 0 || (name[0] != '\0' && strcmp(list->folder->name, name) != 0))
 			continue;
 		found = true;
-		r = replica_index_conflicts(daemon->index, list->folder->id, "", add_conflict, list);
+		r = replica_index_conflicts(
+			daemon->index, list->folder->id, "", add_conflict, list);
 	}
 	return r < 0 ? r : found ? 0 : -ENOENT;
 }
@@ -506,8 +521,8 @@ static int conflicts(struct rpc_call *call, void *ctx)
 	replica_unlock(daemon);
 	reply.conflicts = calloc(list.count + 1, sizeof(*reply.conflicts));
 	if (r == -ENOENT)
-		r = rpc_call_fail(call, GRPC_NOT_FOUND, "no share '%s'; 'replica status' lists them",
-			request->name);
+		r = rpc_call_fail(call, GRPC_NOT_FOUND,
+			"no share '%s'; 'replica status' lists them", request->name);
 	else if (r == 0 && reply.conflicts == NULL)
 		r = -ENOMEM;
 	if (r == 0) {
@@ -575,7 +590,10 @@ static int why(struct rpc_call *call, void *ctx)
 	return r;
 }
 
-#define METHOD(name, kind, handler) {REPLICA_CONTROL_SERVICE name, kind, handler}
+#define METHOD(name, kind, handler)                         \
+	{                                                   \
+		REPLICA_CONTROL_SERVICE name, kind, handler \
+	}
 const struct rpc_method replica_control_methods[] = {
 	METHOD("Id", RPC_UNARY, show_id),
 	METHOD("Share", RPC_UNARY, control_share),

@@ -29,47 +29,58 @@ static bool within(const char *path, const char *dir)
 }
 
 /* Resolves the directory of a request to its one true name. 0, or fails the call. */
-static int take_dir(struct rpc_call *call, const ProtobufCBinaryData *bytes, bool create, char out[PATH_MAX])
+static int take_dir(
+	struct rpc_call *call, const ProtobufCBinaryData *bytes, bool create, char out[PATH_MAX])
 {
 	char path[PATH_MAX];
 	struct stat st;
 	if (bytes->len == 0 || bytes->len >= sizeof(path) || bytes->data[0] != '/' ||
 		memchr(bytes->data, 0, bytes->len) != NULL)
-		return rpc_call_fail(call, GRPC_INVALID_ARGUMENT, "the directory must be an absolute path");
+		return rpc_call_fail(
+			call, GRPC_INVALID_ARGUMENT, "the directory must be an absolute path");
 	memcpy(path, bytes->data, bytes->len);
 	path[bytes->len] = '\0';
 	if (create && mkdir(path, 0755) < 0 && errno != EEXIST)
-		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot make %s: %s", path, strerror(errno));
+		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot make %s: %s", path,
+			strerror(errno));
 	if (realpath(path, out) == NULL)
-		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot use %s: %s", path, strerror(errno));
+		return rpc_call_fail(
+			call, GRPC_FAILED_PRECONDITION, "cannot use %s: %s", path, strerror(errno));
 	if (stat(out, &st) < 0 || !S_ISDIR(st.st_mode))
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "%s is not a directory", path);
 	return 0;
 }
 
-/* A share's name and directory must be free, and no two trees inside each other. [lock] held. Text says why not. */
-static bool is_free(struct replica_daemon *daemon, const char *name, const char *dir, char text[REPLICA_TEXT])
+/* A share's name and directory must be free, and no two trees inside each other. [lock] held. Text
+ * says why not. */
+static bool is_free(
+	struct replica_daemon *daemon, const char *name, const char *dir, char text[REPLICA_TEXT])
 {
 	char data[PATH_MAX];
 	if (replica_folder_find(daemon, name) != NULL) {
-		snprintf(text, REPLICA_TEXT, "there is a share '%s' already; choose another name, or end it with 'replica unshare %s'",
+		snprintf(text, REPLICA_TEXT,
+			"there is a share '%s' already; choose another name, or end it with "
+			"'replica unshare %s'",
 			name, name);
 		return false;
 	}
 	if (realpath(daemon->dir.path, data) != NULL && (within(data, dir) || within(dir, data))) {
-		snprintf(text, REPLICA_TEXT, "%.200s and replicad's own data in %.200s may not lie inside each other", dir, data);
+		snprintf(text, REPLICA_TEXT,
+			"%.200s and replicad's own data in %.200s may not lie inside each other",
+			dir, data);
 		return false;
 	}
-	thrum__list_foreach(node, &daemon->folders)
-	{
-		struct replica_folder *folder = thrum__container_of(node, struct replica_folder, node);
-		const char *how = strcmp(dir, folder->dir) == 0	  ? "is shared already, as"
-				  : within(dir, folder->dir)	  ? "lies inside the share"
-				  : within(folder->dir, dir)	  ? "holds the directory of the share"
-								  : NULL;
+	thrum__list_foreach (node, &daemon->folders) {
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
+		const char *how = strcmp(dir, folder->dir) == 0 ? "is shared already, as"
+				  : within(dir, folder->dir)    ? "lies inside the share"
+				  : within(folder->dir, dir)    ? "holds the directory of the share"
+								: NULL;
 		if (how == NULL)
 			continue;
-		snprintf(text, REPLICA_TEXT, "%.300s %s '%s'; choose another directory", dir, how, folder->name);
+		snprintf(text, REPLICA_TEXT, "%.300s %s '%s'; choose another directory", dir, how,
+			folder->name);
 		return false;
 	}
 	return true;
@@ -84,8 +95,8 @@ struct inviter {
 };
 
 /* Puts the share (and who invited us to it) into the index and brings it to life. [lock] held. */
-static int add_share(struct replica_daemon *daemon, const char *name, const char *dir, const uint8_t uuid[16],
-	const struct inviter *inviter, struct replica_link **link)
+static int add_share(struct replica_daemon *daemon, const char *name, const char *dir,
+	const uint8_t uuid[16], const struct inviter *inviter, struct replica_link **link)
 {
 	struct replica_share share = {.name = name, .dir = dir, .added_us = thrum__wall_us()};
 	struct replica_peer peer = {.name = "", .added_us = share.added_us};
@@ -111,7 +122,8 @@ static int add_share(struct replica_daemon *daemon, const char *name, const char
 	return replica_folder_start(daemon, &share, &folder);
 }
 
-/* Removes what marks a directory as a share's. Best effort: the files themselves are the person's. */
+/* Removes what marks a directory as a share's. Best effort: the files themselves are the person's.
+ */
 static void unmark(const char *dir)
 {
 	static const char *const files[] = {".replica/id"};
@@ -129,17 +141,20 @@ static void unmark(const char *dir)
 }
 
 /* Marks the directory and adds the share. 0, or a status with text. */
-static int found_share(struct rpc_call *call, struct replica_daemon *daemon, const char *name, const char *dir,
-	const uint8_t uuid[16], const struct inviter *inviter)
+static int found_share(struct rpc_call *call, struct replica_daemon *daemon, const char *name,
+	const char *dir, const uint8_t uuid[16], const struct inviter *inviter)
 {
 	struct replica_link *link = NULL;
 	char text[REPLICA_TEXT];
 	int r = replica_root_init(dir, uuid, NULL);
 	if (r == -EEXIST)
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION,
-			"%s belongs to another share; if no replicad uses it any more, remove %s/.replica", dir, dir);
+			"%s belongs to another share; if no replicad uses it any more, remove "
+			"%s/.replica",
+			dir, dir);
 	if (r < 0)
-		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot use %s: %s", dir, thrum_strerror(r));
+		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot use %s: %s", dir,
+			thrum_strerror(r));
 	replica_lock(daemon);
 	bool taken = !is_free(daemon, name, dir, text);
 	if (!taken)
@@ -149,7 +164,8 @@ static int found_share(struct rpc_call *call, struct replica_daemon *daemon, con
 		return rpc_call_fail(call, GRPC_ALREADY_EXISTS, "%s", text);
 	if (r < 0) {
 		unmark(dir);
-		return rpc_call_fail(call, GRPC_INTERNAL, "cannot add the share: %s", thrum_strerror(r));
+		return rpc_call_fail(
+			call, GRPC_INTERNAL, "cannot add the share: %s", thrum_strerror(r));
 	}
 	if (link != NULL)
 		replica_link_refresh(link);
@@ -169,7 +185,8 @@ int control_share(struct rpc_call *call, void *ctx)
 		return r;
 	if (!replica_share_name_valid(request->name, strlen(request->name)))
 		r = rpc_call_fail(call, GRPC_INVALID_ARGUMENT,
-			"'%s' cannot be a share's name: use up to %d letters, digits, '.', '_' and '-', no slash",
+			"'%s' cannot be a share's name: use up to %d letters, digits, '.', '_' and "
+			"'-', no slash",
 			request->name, REPLICA_SHARE_NAME_MAX);
 	else
 		r = take_dir(call, &request->dir, false, dir);
@@ -205,7 +222,8 @@ int control_unshare(struct rpc_call *call, void *ctx)
 		thrum__list_remove(&folder->node); /* nobody else ends it, too */
 	replica_unlock(daemon);
 	if (folder == NULL) {
-		r = rpc_call_fail(call, GRPC_NOT_FOUND, "no share '%s'; 'replica status' lists them", request->name);
+		r = rpc_call_fail(call, GRPC_NOT_FOUND,
+			"no share '%s'; 'replica status' lists them", request->name);
 	} else {
 		replica_folder_stop(folder);
 		replica_lock(daemon);
@@ -215,7 +233,8 @@ int control_unshare(struct rpc_call *call, void *ctx)
 		replica_unlock(daemon);
 		if (r == 0 && dir != NULL)
 			unmark(dir);
-		replica_events_publish(&daemon->events, REPLICA_EVENT_UNSHARE, request->name, NULL, NULL, "%s", "");
+		replica_events_publish(&daemon->events, REPLICA_EVENT_UNSHARE, request->name, NULL,
+			NULL, "%s", "");
 		if (r == 0)
 			r = control_done(call);
 	}
@@ -237,7 +256,8 @@ static void own_address(char *out, socklen_t cap)
 		if (at->ifa_addr == NULL || at->ifa_addr->sa_family != AF_INET ||
 			(at->ifa_flags & (IFF_LOOPBACK | IFF_UP)) != IFF_UP)
 			continue;
-		if (getnameinfo(at->ifa_addr, sizeof(struct sockaddr_in), out, cap, NULL, 0, NI_NUMERICHOST) != 0)
+		if (getnameinfo(at->ifa_addr, sizeof(struct sockaddr_in), out, cap, NULL, 0,
+			    NI_NUMERICHOST) != 0)
 			out[0] = '\0';
 	}
 	freeifaddrs(list);
@@ -267,19 +287,23 @@ static int64_t ticket_seconds(void)
 }
 
 /* Picks the share to invite to. [lock] held. NULL, with text, if that is not clear. */
-static struct replica_folder *pick_share(struct replica_daemon *daemon, const char *name, char text[REPLICA_TEXT])
+static struct replica_folder *pick_share(
+	struct replica_daemon *daemon, const char *name, char text[REPLICA_TEXT])
 {
 	if (name[0] != '\0') {
 		struct replica_folder *folder = replica_folder_find(daemon, name);
 		if (folder == NULL)
-			snprintf(text, REPLICA_TEXT, "no share '%s'; 'replica status' lists them", name);
+			snprintf(text, REPLICA_TEXT, "no share '%s'; 'replica status' lists them",
+				name);
 		return folder;
 	}
 	struct thrum__list *first = thrum__list_first(&daemon->folders);
 	if (first == NULL)
-		snprintf(text, REPLICA_TEXT, "there is nothing to invite to yet; begin with 'replica share NAME DIR'");
+		snprintf(text, REPLICA_TEXT,
+			"there is nothing to invite to yet; begin with 'replica share NAME DIR'");
 	else if (first->next != &daemon->folders)
-		snprintf(text, REPLICA_TEXT, "there are several shares; say which: 'replica invite NAME'");
+		snprintf(text, REPLICA_TEXT,
+			"there are several shares; say which: 'replica invite NAME'");
 	else
 		return thrum__container_of(first, struct replica_folder, node);
 	return NULL;
@@ -309,8 +333,8 @@ int control_invite(struct rpc_call *call, void *ctx)
 		memcpy(ticket.share, folder->uuid, sizeof(ticket.share));
 		r = replica_index_begin(daemon->index);
 		if (r == 0)
-			r = replica_end(daemon, replica_index_ticket_add(daemon->index, hash, folder->id,
-				ticket.expires_s * 1000000));
+			r = replica_end(daemon, replica_index_ticket_add(daemon->index, hash,
+							folder->id, ticket.expires_s * 1000000));
 	}
 	replica_unlock(daemon);
 	if (folder == NULL)
@@ -353,11 +377,13 @@ static int judge_ticket(struct rpc_call *call, struct replica_daemon *daemon, co
 	char ago[32];
 	if (replica_ticket_parse(ticket, text) < 0)
 		return rpc_call_fail(call, GRPC_INVALID_ARGUMENT,
-			"cannot join: that is no ticket, or some of it is missing; copy all of what 'replica invite' printed");
+			"cannot join: that is no ticket, or some of it is missing; copy all of "
+			"what 'replica invite' printed");
 	int64_t late = thrum__wall_us() / 1000000 - ticket->expires_s;
 	if (late >= 0)
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION,
-			"cannot join: ticket expired %s ago; ask for a new one with 'replica invite'",
+			"cannot join: ticket expired %s ago; ask for a new one with 'replica "
+			"invite'",
 			duration(late, ago, sizeof(ago)));
 	if (memcmp(ticket->public_key, daemon->dir.public_key, sizeof(ticket->public_key)) == 0)
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION,
@@ -385,7 +411,8 @@ int control_join(struct rpc_call *call, void *ctx)
 		if (!ok)
 			r = rpc_call_fail(call, GRPC_ALREADY_EXISTS, "%s", text);
 	}
-	if (r == 0 && replica_link_join(daemon, ticket.address, ticket.public_key, ticket.token, text) < 0)
+	if (r == 0 && replica_link_join(
+			      daemon, ticket.address, ticket.public_key, ticket.token, text) < 0)
 		r = rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot join: %s", text);
 	if (r == 0)
 		r = found_share(call, daemon, ticket.name, dir, ticket.share,

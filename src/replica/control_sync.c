@@ -9,8 +9,9 @@
 #include "replica/peer.pb-c.h"
 
 /*
- * "Sync now and wait": scan what is asked for; pull it from every peer; then ask every peer to pull it from us, so that
- * what came from one reaches the others. And the resolution of conflicts, which may need a pull too.
+ * "Sync now and wait": scan what is asked for; pull it from every peer; then ask every peer to pull
+ * it from us, so that what came from one reaches the others. And the resolution of conflicts, which
+ * may need a pull too.
  */
 
 enum { TRIES = 20, MESSAGES = 64 };
@@ -71,7 +72,8 @@ static void __attribute__((format(printf, 2, 3))) say(struct sync_job *job, cons
 		job->message_count++;
 }
 
-static void show(struct sync_job *job, const char *phase, struct replica_folder *folder, const char *peer)
+static void show(
+	struct sync_job *job, const char *phase, struct replica_folder *folder, const char *peer)
 {
 	lock_job(job);
 	job->phase = phase;
@@ -123,9 +125,11 @@ static int pull_from(struct sync_job *job, struct replica_folder *folder, struct
 	job->errors += result.errors;
 	job->incomplete |= !result.complete;
 	if (r < 0)
-		say(job, "share %s: cannot pull from %s: %s", folder->name, link->name, thrum_strerror(r));
+		say(job, "share %s: cannot pull from %s: %s", folder->name, link->name,
+			thrum_strerror(r));
 	else if (result.retry)
-		say(job, "share %s: files kept changing while they were synced; try again", folder->name);
+		say(job, "share %s: files kept changing while they were synced; try again",
+			folder->name);
 	return r;
 }
 
@@ -151,8 +155,10 @@ static int push_to(struct sync_job *job, struct replica_folder *folder, struct r
 			job->incomplete |= !reply->complete;
 		}
 		if (reply->errors > 0)
-			say(job, "share %s: %s could not take %llu files; see 'replica status' there", folder->name,
-				link->name, (unsigned long long)reply->errors);
+			say(job,
+				"share %s: %s could not take %llu files; see 'replica status' "
+				"there",
+				folder->name, link->name, (unsigned long long)reply->errors);
 		rpc_message_free(&reply->base);
 		if (!again)
 			break;
@@ -167,18 +173,20 @@ static int push_to(struct sync_job *job, struct replica_folder *folder, struct r
 	return r;
 }
 
-/* The links of a folder's members. [lock] held; links live as long as the daemon. NULL-terminated, or NULL. */
+/* The links of a folder's members. [lock] held; links live as long as the daemon. NULL-terminated,
+ * or NULL. */
 static struct replica_link **members(struct replica_folder *folder)
 {
 	struct replica_daemon *daemon = folder->daemon;
 	size_t count = 0;
-	thrum__list_foreach(node, &daemon->links) count++;
+	thrum__list_foreach (node, &daemon->links)
+		count++;
 	struct replica_link **links = calloc(count + 1, sizeof(struct replica_link *));
 	size_t n = 0;
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
-		if (links != NULL && replica_index_is_member(daemon->index, folder->id, link->peer) == 1)
+		if (links != NULL &&
+			replica_index_is_member(daemon->index, folder->id, link->peer) == 1)
 			links[n++] = link;
 	}
 	return links;
@@ -197,15 +205,17 @@ static struct replica_channel *reach(struct sync_job *job, struct replica_link *
 }
 
 /* Does one direction with every connected member. */
-static int with_members(struct sync_job *job, struct replica_folder *folder, struct replica_link **links, bool push)
+static int with_members(
+	struct sync_job *job, struct replica_folder *folder, struct replica_link **links, bool push)
 {
 	for (size_t i = 0; links[i] != NULL; i++) {
 		struct replica_channel *channel = reach(job, links[i]);
 		if (channel == NULL) {
 			job->incomplete = true;
 			if (!push)
-				say(job, "share %s: %s is not connected%s%s", folder->name, links[i]->name,
-					links[i]->error[0] ? ": " : "", links[i]->error);
+				say(job, "share %s: %s is not connected%s%s", folder->name,
+					links[i]->name, links[i]->error[0] ? ": " : "",
+					links[i]->error);
 			continue;
 		}
 		job->peers += !push;
@@ -252,9 +262,9 @@ static struct replica_folder *next_folder(struct sync_job *job, int64_t after)
 {
 	struct replica_folder *next = NULL;
 	replica_lock(job->daemon);
-	thrum__list_foreach(node, &job->daemon->folders)
-	{
-		struct replica_folder *folder = thrum__container_of(node, struct replica_folder, node);
+	thrum__list_foreach (node, &job->daemon->folders) {
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
 		if (folder->id > after && (next == NULL || folder->id < next->id))
 			next = folder;
 	}
@@ -303,8 +313,7 @@ static void *run_sync(void *arg)
 static uint64_t wire_bytes(struct replica_daemon *daemon)
 {
 	uint64_t sum = 0;
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		sum += __atomic_load_n(&link->traffic.in, __ATOMIC_RELAXED) +
 		       __atomic_load_n(&link->traffic.out, __ATOMIC_RELAXED);
@@ -382,7 +391,9 @@ static int run_job(struct sync_job *job)
 	struct thrum_thread *worker;
 	if (job->dry) {
 		run_sync(job);
-		return job->send_error < 0 ? job->send_error : job->r < 0 ? job->r : send_result(job, before);
+		return job->send_error < 0 ? job->send_error
+		       : job->r < 0        ? job->r
+					   : send_result(job, before);
 	}
 	int r = thrum_spawn(&worker, run_sync, job);
 	if (r < 0) {
@@ -445,8 +456,7 @@ static int take_conflict(void *arg, const struct replica_conflict *conflict)
 	resolving->count++;
 	resolving->verdict = conflict->verdict;
 	snprintf(resolving->path, sizeof(resolving->path), "%s", conflict->path);
-	thrum__list_foreach(node, &resolving->daemon->links)
-	{
+	thrum__list_foreach (node, &resolving->daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		size_t i = 0;
 		while (i < resolving->link_count && resolving->links[i] != link)
@@ -496,7 +506,8 @@ static int keep_both(struct replica_folder *folder, const struct resolving *reso
 	switch (resolving->verdict) {
 	case REPLICA_VERDICT_CONFLICT_UPDATE_UPDATE:
 		r = copy_aside(folder, resolving->path, who);
-		if (r == THRUM_ECHANGED || r == -ENOENT) /* a symlink: it moves, theirs takes its place */
+		if (r == THRUM_ECHANGED ||
+			r == -ENOENT) /* a symlink: it moves, theirs takes its place */
 			break;
 		return r;
 	case REPLICA_VERDICT_CONFLICT_TYPE:
@@ -511,8 +522,8 @@ static int keep_both(struct replica_folder *folder, const struct resolving *reso
 }
 
 /* Lets the peers' versions in: each pulls the path, now that it is known what shall win. */
-static int pull_resolved(struct rpc_call *call, struct replica_folder *folder, struct resolving *resolving,
-	const char *path)
+static int pull_resolved(struct rpc_call *call, struct replica_folder *folder,
+	struct resolving *resolving, const char *path)
 {
 	for (size_t i = 0; i < resolving->link_count; i++) {
 		struct replica_link *link = resolving->links[i];
@@ -533,13 +544,15 @@ static int pull_resolved(struct rpc_call *call, struct replica_folder *folder, s
 			return r;
 		if (r < 0)
 			return rpc_call_fail(call, GRPC_UNAVAILABLE,
-				"the choice is noted, but the version of %s could not be fetched: %s; it is when both are connected",
+				"the choice is noted, but the version of %s could not be fetched: "
+				"%s; it is when both are connected",
 				link->name, thrum_strerror(r));
 	}
 	return 0;
 }
 
-static int resolve(struct rpc_call *call, struct replica_folder *folder, const char *path, const char *keep)
+static int resolve(
+	struct rpc_call *call, struct replica_folder *folder, const char *path, const char *keep)
 {
 	struct replica_daemon *daemon = folder->daemon;
 	struct resolving *resolving = calloc(1, sizeof(*resolving));
@@ -557,14 +570,16 @@ static int resolve(struct rpc_call *call, struct replica_folder *folder, const c
 			offline = resolving->links[i]->name;
 	replica_unlock(daemon);
 	if (r == 0 && resolving->count == 0)
-		r = rpc_call_fail(call, GRPC_NOT_FOUND, "no conflict at %s/%s; 'replica conflicts' lists them",
-			folder->name, path);
+		r = rpc_call_fail(call, GRPC_NOT_FOUND,
+			"no conflict at %s/%s; 'replica conflicts' lists them", folder->name, path);
 	else if (r == 0 && !mine && offline != NULL)
 		r = rpc_call_fail(call, GRPC_UNAVAILABLE,
-			"%s is not connected and its version is needed: connect it, or keep mine", offline);
+			"%s is not connected and its version is needed: connect it, or keep mine",
+			offline);
 	else if (r == 0 && both && resolving->count > resolving->link_count)
 		r = rpc_call_fail(call, GRPC_INVALID_ARGUMENT,
-			"there are several conflicts below %s/%s; keep both one file at a time", folder->name, path);
+			"there are several conflicts below %s/%s; keep both one file at a time",
+			folder->name, path);
 	if (r != 0)
 		goto free_resolving;
 
@@ -587,8 +602,8 @@ static int resolve(struct rpc_call *call, struct replica_folder *folder, const c
 	if (r == 1 || (both && r == -ENOENT))
 		r = pull_resolved(call, folder, resolving, path);
 	if (r == 0)
-		replica_events_publish(&daemon->events, REPLICA_EVENT_RESOLVED, folder->name, path, NULL,
-			"kept %s", keep);
+		replica_events_publish(&daemon->events, REPLICA_EVENT_RESOLVED, folder->name, path,
+			NULL, "kept %s", keep);
 free_resolving:
 	free(resolving);
 	return r;

@@ -59,9 +59,8 @@ int replica_accept_loop(struct replica_daemon *daemon, struct thrum_listener *li
 	for (;;) {
 		struct accepted *accepted = malloc(sizeof(*accepted));
 		struct thrum_conn *conn;
-		int r = accepted == NULL
-				? -ENOMEM
-				: thrum_listener_accept(listener, &conn, THRUM_FOREVER);
+		int r = accepted == NULL ? -ENOMEM
+					 : thrum_listener_accept(listener, &conn, THRUM_FOREVER);
 		if (r == 0) {
 			*accepted = (struct accepted){daemon, conn, serve};
 			r = thrum_spawn(NULL, serve_accepted, accepted);
@@ -116,7 +115,8 @@ static int load_share(void *arg, const struct replica_share *share)
 	struct replica_folder *folder;
 	int r = replica_folder_start(arg, share, &folder);
 	if (r < 0)
-		thrum__log(THRUM__LOG_ERROR, "share %s: cannot start: %s", share->name, thrum_strerror(r));
+		thrum__log(THRUM__LOG_ERROR, "share %s: cannot start: %s", share->name,
+			thrum_strerror(r));
 	return r;
 }
 
@@ -132,7 +132,8 @@ static const char *port_of(const char *address)
 }
 
 /* Opens the peers' listener; port 0 tries the port used last time first. */
-static int listen_for_peers(struct replica_daemon *daemon, const char *listen, char *why, size_t cap)
+static int listen_for_peers(
+	struct replica_daemon *daemon, const char *listen, char *why, size_t cap)
 {
 	struct thrum_listen_options options = {.backlog = BACKLOG};
 	char remembered[THRUM_ADDRESS_MAX];
@@ -149,8 +150,8 @@ static int listen_for_peers(struct replica_daemon *daemon, const char *listen, c
 		r = thrum_listener_address(
 			daemon->peer_listener, daemon->address, sizeof(daemon->address));
 	if (r < 0) {
-		snprintf(why, cap, "cannot listen on %s: %s; choose another address with --listen", listen,
-			thrum_strerror(r));
+		snprintf(why, cap, "cannot listen on %s: %s; choose another address with --listen",
+			listen, thrum_strerror(r));
 		return r;
 	}
 	replica_datadir_save_listen(&daemon->dir, daemon->address);
@@ -166,8 +167,8 @@ static int listen_for_control(struct replica_daemon *daemon, char *why, size_t c
 			: thrum_listener_open(&daemon->control_listener, address,
 				  &(struct thrum_listen_options){.backlog = BACKLOG, .mode = 0600});
 	if (r < 0)
-		snprintf(why, cap, "cannot make the control socket %s/socket: %s%s", daemon->dir.path,
-			thrum_strerror(r),
+		snprintf(why, cap, "cannot make the control socket %s/socket: %s%s",
+			daemon->dir.path, thrum_strerror(r),
 			r == -ENAMETOOLONG ? "; choose a --data with a shorter name" : "");
 	return r;
 }

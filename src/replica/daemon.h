@@ -6,21 +6,21 @@
  * The daemon's parts, as its files see each other.
  *
  * Words.
- *   folder   a share as it lives here: its root, tree, watcher; kept by one green thread, the *keeper*
- *   link     a peer and how it is reached; stays until the daemon ends
- *   channel  one live connection to a peer on which we are the caller; a link has at most one
- *   session  one green thread per (channel, folder): hears of the peer's changes and pulls them
+ *   folder   a share as it lives here: its root, tree, watcher; kept by one green thread, the
+ * *keeper* link     a peer and how it is reached; stays until the daemon ends channel  one live
+ * connection to a peer on which we are the caller; a link has at most one session  one green thread
+ * per (channel, folder): hears of the peer's changes and pulls them
  *
  *     peer ◄── dials or accepts ──► link ── channel ── sessions ──► pull ──► folder
  *                                     └── serves the peer's calls (peer_service.c) ──► folder
  *
  * One mutex, `lock`, guards the index, every tree and all fields marked [lock]. It is taken with
- * replica_lock(), which shields from cancellation until replica_unlock(): what is begun under it is finished.
- * It is held across SQLite's commits and a batch's flush, never across the network.
+ * replica_lock(), which shields from cancellation until replica_unlock(): what is begun under it is
+ * finished. It is held across SQLite's commits and a batch's flush, never across the network.
  * Order: folder->pulling before lock; lock before an event's.
  *
- * Ending. When replica_daemon_serve returns, the runtime cancels every green thread; each cleans up after
- * itself, and replica_daemon_destroy frees what is left once the runtime has ended.
+ * Ending. When replica_daemon_serve returns, the runtime cancels every green thread; each cleans up
+ * after itself, and replica_daemon_destroy frees what is left once the runtime has ended.
  */
 
 #include "base/base.h"
@@ -48,8 +48,8 @@ struct replica_daemon {
 	struct replica_index *index; /* [lock] */
 	struct thrum__list folders;  /* [lock] */
 	struct thrum__list links;    /* [lock] */
-	bool stopping;		     /* [lock] */
-	struct thrum_cond stop;	     /* [lock] */
+	bool stopping;               /* [lock] */
+	struct thrum_cond stop;      /* [lock] */
 
 	struct replica_events events;
 	struct thrum_listener *peer_listener, *control_listener;
@@ -60,7 +60,8 @@ struct replica_daemon {
 void replica_lock(struct replica_daemon *daemon);
 void replica_unlock(struct replica_daemon *daemon);
 
-/* Ends the open transaction: commits if r >= 0, else rolls back. Returns r, or the commit's error. [lock] held. */
+/* Ends the open transaction: commits if r >= 0, else rolls back. Returns r, or the commit's error.
+ * [lock] held. */
 int replica_end(struct replica_daemon *daemon, int r);
 
 /* Accepts on listener for ever; each connection goes to serve() on a green thread of its own. */
@@ -73,7 +74,7 @@ enum replica_folder_state {
 	REPLICA_FOLDER_SCANNING, /* the first scan is under way */
 	REPLICA_FOLDER_READY,
 	REPLICA_FOLDER_MISSING, /* the root is not there */
-	REPLICA_FOLDER_FAILED,	/* something else is wrong; tried again now and then */
+	REPLICA_FOLDER_FAILED,  /* something else is wrong; tried again now and then */
 };
 
 struct replica_progress {
@@ -88,11 +89,11 @@ struct replica_folder {
 	char *name, *dir;
 
 	enum replica_folder_state state; /* [lock] */
-	char message[REPLICA_TEXT];	 /* [lock] why it is not ready */
-	bool closing;			 /* [lock] */
-	unsigned users;			 /* [lock] who is between enter and leave */
-	uint64_t version;		 /* [lock] counts changes of the root's vectors */
-	struct thrum_cond changed;	 /* [lock] version, state, users or closing changed */
+	char message[REPLICA_TEXT];      /* [lock] why it is not ready */
+	bool closing;                    /* [lock] */
+	unsigned users;                  /* [lock] who is between enter and leave */
+	uint64_t version;                /* [lock] counts changes of the root's vectors */
+	struct thrum_cond changed;       /* [lock] version, state, users or closing changed */
 
 	struct replica_tree *tree; /* [lock] */
 	struct replica_root *root; /* while ready */
@@ -101,7 +102,7 @@ struct replica_folder {
 	struct thrum_thread *keeper;
 
 	struct thrum_mutex pulling; /* one pull at a time */
-	bool busy;		    /* [lock] a pull is under way */
+	bool busy;                  /* [lock] a pull is under way */
 	struct replica_progress progress;
 };
 
@@ -118,7 +119,8 @@ void replica_folder_free(struct replica_folder *folder);
 /* The folder called name, or NULL. [lock] held. */
 struct replica_folder *replica_folder_find(struct replica_daemon *daemon, const char *name);
 
-/* Uses a ready folder: true, and its root and watch stay until leave. [lock] held for enter only. */
+/* Uses a ready folder: true, and its root and watch stay until leave. [lock] held for enter only.
+ */
 bool replica_folder_enter(struct replica_folder *folder);
 void replica_folder_leave(struct replica_folder *folder);
 
@@ -126,7 +128,8 @@ void replica_folder_leave(struct replica_folder *folder);
 void replica_folder_touch(struct replica_folder *folder);
 
 /* The root's m and effective s; valid vectors before. [lock] held. */
-int replica_folder_vectors(struct replica_folder *folder, struct replica_vt *m, struct replica_vt *s);
+int replica_folder_vectors(
+	struct replica_folder *folder, struct replica_vt *m, struct replica_vt *s);
 
 /* What stat(2) must say of the file an index row describes. */
 void replica_expected_stat(const struct replica_entry *entry, struct replica_stat *out);
@@ -143,23 +146,25 @@ struct replica_link {
 	struct replica_daemon *daemon;
 	int64_t peer; /* row */
 	uint8_t key[32];
-	struct replica_id replica;	       /* [lock] who it last said it is */
+	struct replica_id replica;             /* [lock] who it last said it is */
 	char name[REPLICA_SHARE_NAME_MAX + 1]; /* [lock] */
 	char address[THRUM_ADDRESS_MAX];       /* [lock] where it is dialled; "" if it dials us */
-	char remote[THRUM_ADDRESS_MAX];	       /* [lock] whence the last connection came */
-	char error[REPLICA_TEXT];	       /* [lock] why it cannot be reached */
+	char remote[THRUM_ADDRESS_MAX];        /* [lock] whence the last connection came */
+	char error[REPLICA_TEXT];              /* [lock] why it cannot be reached */
 	struct replica_channel *channel;       /* [lock] NULL: not connected */
-	int64_t since_us, last_sync_us;	       /* [lock] */
-	struct rpc_traffic traffic;	       /* atomic; all its connections ever */
-	struct thrum__list sessions;	       /* [lock] */
-	struct thrum_cond idle;		       /* [lock] a channel came, or lost a user; or dialling failed */
-	bool dialling;			       /* [lock] it has a dialler */
+	int64_t since_us, last_sync_us;        /* [lock] */
+	struct rpc_traffic traffic;            /* atomic; all its connections ever */
+	struct thrum__list sessions;           /* [lock] */
+	struct thrum_cond idle; /* [lock] a channel came, or lost a user; or dialling failed */
+	bool dialling;          /* [lock] it has a dialler */
 };
 
 /* Makes the link of a peer row, or finds it. [lock] held. NULL: out of memory. */
-struct replica_link *replica_link_get(struct replica_daemon *daemon, const struct replica_peer *peer);
+struct replica_link *replica_link_get(
+	struct replica_daemon *daemon, const struct replica_peer *peer);
 
-/* Starts what is missing: the dialler if it has an address, a session per folder both have. Any time. */
+/* Starts what is missing: the dialler if it has an address, a session per folder both have. Any
+ * time. */
 void replica_link_refresh(struct replica_link *link);
 void replica_links_refresh(struct replica_daemon *daemon);
 
@@ -171,7 +176,8 @@ void replica_channel_release(struct replica_link *link, struct replica_channel *
 void replica_link_accept(struct replica_daemon *daemon, struct thrum_conn *conn);
 
 /*
- * Uses a ticket at the replica it names. 0, or a negative code with text (REPLICA_TEXT bytes) saying why.
+ * Uses a ticket at the replica it names. 0, or a negative code with text (REPLICA_TEXT bytes)
+ * saying why.
  */
 int replica_link_join(struct replica_daemon *daemon, const char *address, const uint8_t key[32],
 	const uint8_t token[16], char *text);
@@ -188,8 +194,8 @@ struct replica_session {
 	struct replica_channel *channel;
 	struct thrum_thread *thread;
 	struct replica_vt m, s; /* [lock] the peer's root vectors, as last heard */
-	bool heard;		/* [lock] */
-	uint64_t errors;	/* [lock] of the last pull */
+	bool heard;             /* [lock] */
+	uint64_t errors;        /* [lock] of the last pull */
 };
 
 /* Starts the session of a channel with a folder unless there is one. [lock] held. */
@@ -220,10 +226,12 @@ struct replica_pull_options {
  * Returns 0 (see result), or what broke it off: a connection error, -ECANCELED, -ENXIO …
  * Suspends.
  */
-int replica_pull(struct replica_folder *folder, struct replica_link *link, struct replica_channel *channel,
-	const struct replica_pull_options *options, struct replica_pull_result *result);
+int replica_pull(struct replica_folder *folder, struct replica_link *link,
+	struct replica_channel *channel, const struct replica_pull_options *options,
+	struct replica_pull_result *result);
 
-/* ---------------------------------------------------------------- peer_service.c, control_service.c */
+/* ---------------------------------------------------------------- peer_service.c,
+ * control_service.c */
 
 extern const struct rpc_method replica_peer_methods[];
 extern const size_t replica_peer_method_count;

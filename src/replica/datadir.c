@@ -62,7 +62,8 @@ static int load_key(struct replica_datadir *dir, char *why, size_t cap)
 	if (len != sizeof(dir->secret_key) ||
 		crypto_scalarmult_base(dir->public_key, dir->secret_key) != 0) {
 		snprintf(why, cap,
-			"%s/key is damaged: 32 bytes expected; restore it, or remove it to become a new replica",
+			"%s/key is damaged: 32 bytes expected; restore it, or remove it to become "
+			"a new replica",
 			dir->path);
 		return THRUM_EFORMAT;
 	}
@@ -84,7 +85,8 @@ static int take_lock(struct replica_datadir *dir, char *why, size_t cap)
 		close(dir->lock_fd);
 		dir->lock_fd = -1;
 		snprintf(why, cap,
-			"another replicad runs on %s; stop it with 'replica --data %s stop', or choose another --data",
+			"another replicad runs on %s; stop it with 'replica --data %s stop', or "
+			"choose another --data",
 			dir->path, dir->path);
 		return -EBUSY;
 	}
@@ -109,12 +111,14 @@ int replica_datadir_open(struct replica_datadir *dir, const char *path, char *wh
 	if (r == 0 && stat(dir->path, &st) < 0)
 		r = -errno;
 	if (r < 0) {
-		snprintf(why, why_cap, "cannot make the data directory %s: %s", path, thrum_strerror(r));
+		snprintf(why, why_cap, "cannot make the data directory %s: %s", path,
+			thrum_strerror(r));
 		return r;
 	}
 	if (st.st_uid != geteuid() || (st.st_mode & 022) != 0) {
 		snprintf(why, why_cap,
-			"%s is not ours alone; make it so with 'chmod 700' and 'chown', or choose another --data",
+			"%s is not ours alone; make it so with 'chmod 700' and 'chown', or choose "
+			"another --data",
 			path);
 		return -EPERM;
 	}
@@ -153,5 +157,6 @@ void replica_datadir_save_listen(const struct replica_datadir *dir, const char *
 		return;
 	int r = thrum_fs_replace_file(THRUM_CWD, path, address, strlen(address), 0600);
 	if (r < 0)
-		thrum__log(THRUM__LOG_WARN, "cannot remember the listen address: %s", thrum_strerror(r));
+		thrum__log(THRUM__LOG_WARN, "cannot remember the listen address: %s",
+			thrum_strerror(r));
 }

@@ -38,7 +38,8 @@ void replica_datadir_close(struct replica_datadir *dir);
 const char *replica_datadir_file(
 	const struct replica_datadir *dir, const char *name, char *out, size_t cap);
 
-/* The remembered listen address into out ("" if none), and remembering it. Failing to remember is not an error. */
+/* The remembered listen address into out ("" if none), and remembering it. Failing to remember is
+ * not an error. */
 void replica_datadir_load_listen(const struct replica_datadir *dir, char *out, size_t cap);
 void replica_datadir_save_listen(const struct replica_datadir *dir, const char *address);
 

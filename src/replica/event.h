@@ -12,12 +12,13 @@
 
 /*
  * What `replica watch` shows: a ring of the last events, read by any number of subscribers, each at
- * its own place. Publishing never waits for a slow reader: one that falls behind learns how many it missed.
+ * its own place. Publishing never waits for a slow reader: one that falls behind learns how many it
+ * missed.
  */
 enum replica_event_kind {
-	REPLICA_EVENT_CHANGED,	/* a local change was noticed */
-	REPLICA_EVENT_APPLIED,	/* a peer's version was put in place */
-	REPLICA_EVENT_DELETED,	/* a peer's deletion was carried out */
+	REPLICA_EVENT_CHANGED, /* a local change was noticed */
+	REPLICA_EVENT_APPLIED, /* a peer's version was put in place */
+	REPLICA_EVENT_DELETED, /* a peer's deletion was carried out */
 	REPLICA_EVENT_CONFLICT,
 	REPLICA_EVENT_RESOLVED,
 	REPLICA_EVENT_CONNECTED,
@@ -55,7 +56,8 @@ void replica_events_fini(struct replica_events *events);
 /* Wakes every subscriber for good. */
 void replica_events_close(struct replica_events *events);
 
-/* Publishes one event; NULL strings count as "". Out of memory, the event is dropped. Never waits for readers. */
+/* Publishes one event; NULL strings count as "". Out of memory, the event is dropped. Never waits
+ * for readers. */
 void replica_events_publish(struct replica_events *events, enum replica_event_kind kind,
 	const char *share, const char *path, const char *peer, const char *format, ...)
 	__attribute__((format(printf, 6, 7)));

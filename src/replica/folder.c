@@ -5,14 +5,15 @@
 #include <stdio.h>
 
 /*
- * A folder's life is its keeper's: it opens the root, starts the watcher (which makes the first scan), looks now
- * and then whether the root is still there, asks for the periodic full scan, and when the root is gone (a drive
- * unplugged, say) takes the folder out of service and tries again. Absence of the root never counts as deletions.
+ * A folder's life is its keeper's: it opens the root, starts the watcher (which makes the first
+ * scan), looks now and then whether the root is still there, asks for the periodic full scan, and
+ * when the root is gone (a drive unplugged, say) takes the folder out of service and tries again.
+ * Absence of the root never counts as deletions.
  */
 
 enum {
-	RETRY_S = 2,  /* between looks at a root that is missing */
-	LOOK_S = 2,   /* between looks at one that is there */
+	RETRY_S = 2, /* between looks at a root that is missing */
+	LOOK_S = 2,  /* between looks at one that is there */
 };
 
 void replica_expected_stat(const struct replica_entry *entry, struct replica_stat *out)
@@ -54,7 +55,8 @@ void replica_folder_touch(struct replica_folder *folder)
 	thrum_cond_broadcast(&folder->changed);
 }
 
-int replica_folder_vectors(struct replica_folder *folder, struct replica_vt *m, struct replica_vt *s)
+int replica_folder_vectors(
+	struct replica_folder *folder, struct replica_vt *m, struct replica_vt *s)
 {
 	struct replica_listing listing = {0};
 	/* The root has no marker, so this lists nothing: only the vectors are wanted. */
@@ -69,9 +71,9 @@ int replica_folder_vectors(struct replica_folder *folder, struct replica_vt *m, 
 
 struct replica_folder *replica_folder_find(struct replica_daemon *daemon, const char *name)
 {
-	thrum__list_foreach(node, &daemon->folders)
-	{
-		struct replica_folder *folder = thrum__container_of(node, struct replica_folder, node);
+	thrum__list_foreach (node, &daemon->folders) {
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
 		if (strcmp(folder->name, name) == 0)
 			return folder;
 	}
@@ -87,17 +89,18 @@ static void on_change(void *arg, const char *path, enum replica_change what, boo
 	replica_lock(folder->daemon);
 	replica_folder_touch(folder);
 	replica_unlock(folder->daemon);
-	replica_events_publish(&folder->daemon->events, REPLICA_EVENT_CHANGED, folder->name, path, NULL,
-		"%s%s", words[what], directory ? " directory" : "");
+	replica_events_publish(&folder->daemon->events, REPLICA_EVENT_CHANGED, folder->name, path,
+		NULL, "%s%s", words[what], directory ? " directory" : "");
 }
 
 static void on_settled(void *arg, int result)
 {
 	struct replica_folder *folder = arg;
 	if (result < 0 && result != -ECANCELED) {
-		thrum__log(THRUM__LOG_WARN, "share %s: scan: %s", folder->name, thrum_strerror(result));
-		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name, NULL, NULL,
-			"scan: %s", thrum_strerror(result));
+		thrum__log(THRUM__LOG_WARN, "share %s: scan: %s", folder->name,
+			thrum_strerror(result));
+		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name,
+			NULL, NULL, "scan: %s", thrum_strerror(result));
 	}
 	replica_lock(folder->daemon);
 	replica_folder_touch(folder); /* wakes the keeper, should the root be gone */
@@ -106,7 +109,8 @@ static void on_settled(void *arg, int result)
 
 /* ---------------------------------------------------------------- the keeper */
 
-static void set_state(struct replica_folder *folder, enum replica_folder_state state, const char *message)
+static void set_state(
+	struct replica_folder *folder, enum replica_folder_state state, const char *message)
 {
 	replica_lock(folder->daemon);
 	bool news = folder->state != state || strcmp(folder->message, message) != 0;
@@ -116,8 +120,8 @@ static void set_state(struct replica_folder *folder, enum replica_folder_state s
 	replica_unlock(folder->daemon);
 	if (news && message[0] != '\0') {
 		thrum__log(THRUM__LOG_WARN, "share %s: %s", folder->name, message);
-		replica_events_publish(
-			&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name, NULL, NULL, "%s", message);
+		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name,
+			NULL, NULL, "%s", message);
 	}
 }
 
@@ -156,7 +160,8 @@ static int open_root(struct replica_folder *folder)
 	};
 	r = replica_watch_start(&folder->watch, &folder->scan, on_settled, folder);
 	if (r < 0) {
-		snprintf(text, sizeof(text), "cannot scan and watch %s: %s", folder->dir, thrum_strerror(r));
+		snprintf(text, sizeof(text), "cannot scan and watch %s: %s", folder->dir,
+			thrum_strerror(r));
 		if (r != -ECANCELED)
 			set_state(folder, REPLICA_FOLDER_FAILED, text);
 		replica_root_close(folder->root);
@@ -172,11 +177,9 @@ static void close_root(struct replica_folder *folder)
 	replica_lock(daemon);
 	folder->state = REPLICA_FOLDER_SCANNING;
 	replica_folder_touch(folder);
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
-		thrum__list_foreach(s, &link->sessions)
-		{
+		thrum__list_foreach (s, &link->sessions) {
 			struct replica_session *session =
 				thrum__container_of(s, struct replica_session, node);
 			if (session->folder == folder)

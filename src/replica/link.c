@@ -9,9 +9,10 @@
 #include "replica/ticket.h"
 
 /*
- * Reaching peers. Of two replicas the one that joined dials; so one of them may well sit behind a router. Each
- * wants to call the other, so the dialler opens two connections: on one it is the caller, on the other it serves.
- * What a connection is for stands in the encrypted payload of the third handshake message:
+ * Reaching peers. Of two replicas the one that joined dials; so one of them may well sit behind a
+ * router. Each wants to call the other, so the dialler opens two connections: on one it is the
+ * caller, on the other it serves. What a connection is for stands in the encrypted payload of the
+ * third handshake message:
  *
  *   offset  bytes
  *        0      1  version of this protocol: 1
@@ -20,11 +21,12 @@
  *        3      n  name, for people
  *      3+n     16  token of a ticket (role 3 only)
  *
- * Who is let in: a key on the list of peers; or, to join, a token that is good, whose holder's key is put on the list
- * before the verdict is sent. To everybody else the connection just closes.
+ * Who is let in: a key on the list of peers; or, to join, a token that is good, whose holder's key
+ * is put on the list before the verdict is sent. To everybody else the connection just closes.
  *
- * Life of a channel: run_channel creates the client, offers it as link->channel, starts sessions, waits for its end, takes it
- * off, waits for its users and frees it. A newer connection of the same peer replaces an older one.
+ * Life of a channel: run_channel creates the client, offers it as link->channel, starts sessions,
+ * waits for its end, takes it off, waits for its users and frees it. A newer connection of the same
+ * peer replaces an older one.
  */
 
 enum {
@@ -41,7 +43,8 @@ enum {
 #define BACKOFF_MIN    (100 * THRUM_MS)
 #define BACKOFF_MAX    (10 * THRUM_S)
 
-static size_t write_payload(uint8_t payload[PAYLOAD_MAX], int role, const char *name, const uint8_t *token)
+static size_t write_payload(
+	uint8_t payload[PAYLOAD_MAX], int role, const char *name, const uint8_t *token)
 {
 	size_t n = strlen(name); /* at most REPLICA_SHARE_NAME_MAX */
 	uint8_t *p = payload;
@@ -77,8 +80,7 @@ static bool read_payload(struct payload *out, const uint8_t *bytes, size_t len)
 
 static struct replica_link *find_by_key(struct replica_daemon *daemon, const uint8_t key[32])
 {
-	thrum__list_foreach(node, &daemon->links)
-	{
+	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		if (memcmp(link->key, key, sizeof(link->key)) == 0)
 			return link;
@@ -86,7 +88,8 @@ static struct replica_link *find_by_key(struct replica_daemon *daemon, const uin
 	return NULL;
 }
 
-struct replica_link *replica_link_get(struct replica_daemon *daemon, const struct replica_peer *peer)
+struct replica_link *replica_link_get(
+	struct replica_daemon *daemon, const struct replica_peer *peer)
 {
 	struct replica_link *link = find_by_key(daemon, peer->key);
 	if (link == NULL) {
@@ -172,9 +175,9 @@ static int hello(struct replica_link *link, struct rpc_client *client)
 /* Waits until nobody uses the channel; it is no longer on offer. [lock] held. */
 static void wait_idle(struct replica_link *link, struct replica_channel *channel)
 {
-	thrum__list_foreach(node, &link->sessions)
-	{
-		struct replica_session *session = thrum__container_of(node, struct replica_session, node);
+	thrum__list_foreach (node, &link->sessions) {
+		struct replica_session *session =
+			thrum__container_of(node, struct replica_session, node);
 		if (session->channel == channel)
 			thrum_cancel(session->thread);
 	}
@@ -202,8 +205,8 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 	thrum_cond_broadcast(&link->idle);
 	replica_unlock(daemon);
 	thrum__log(THRUM__LOG_INFO, "connected to %s (%s)", link->name, link->remote);
-	replica_events_publish(&daemon->events, REPLICA_EVENT_CONNECTED, NULL, NULL, link->name, "%s",
-		link->remote);
+	replica_events_publish(&daemon->events, REPLICA_EVENT_CONNECTED, NULL, NULL, link->name,
+		"%s", link->remote);
 	replica_link_refresh(link);
 
 	r = rpc_client_wait(channel.client, THRUM_FOREVER);
@@ -220,8 +223,8 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 	if (current) {
 		thrum__log(THRUM__LOG_INFO, "disconnected from %s: %s", link->name,
 			r == 0 ? "it closed" : thrum_strerror(r));
-		replica_events_publish(&daemon->events, REPLICA_EVENT_DISCONNECTED, NULL, NULL, link->name,
-			"%s", r == 0 ? "it closed" : thrum_strerror(r));
+		replica_events_publish(&daemon->events, REPLICA_EVENT_DISCONNECTED, NULL, NULL,
+			link->name, "%s", r == 0 ? "it closed" : thrum_strerror(r));
 	}
 destroy:
 	rpc_client_destroy(channel.client);
@@ -262,9 +265,11 @@ struct served {
 static void *serve_dialled(void *arg)
 {
 	struct served *served = arg;
-	int r = rpc_server_serve(served->link->daemon->peer_server, served->transport, served->link);
+	int r = rpc_server_serve(
+		served->link->daemon->peer_server, served->transport, served->link);
 	if (r < 0 && r != -ECANCELED)
-		thrum__log(THRUM__LOG_DEBUG, "serving %s: %s", served->link->name, thrum_strerror(r));
+		thrum__log(
+			THRUM__LOG_DEBUG, "serving %s: %s", served->link->name, thrum_strerror(r));
 	replica_lock(served->link->daemon);
 	if (served->link->channel != NULL)
 		rpc_client_close(served->link->channel->client);
@@ -324,13 +329,17 @@ static void *dialler(void *arg)
 			backoff = BACKOFF_MIN;
 		replica_lock(link->daemon);
 		if (!connected && r != -ECANCELED)
-			snprintf(link->error, sizeof(link->error), "cannot reach %s: %s", link->address,
-				r == THRUM_EAUTH ? "it does not know this replica, or is not who it was"
-						 : thrum_strerror(r));
+			snprintf(link->error, sizeof(link->error), "cannot reach %s: %s",
+				link->address,
+				r == THRUM_EAUTH
+					? "it does not know this replica, or is not who it was"
+					: thrum_strerror(r));
 		thrum_cond_broadcast(&link->idle);
 		replica_unlock(link->daemon);
-		/* Half fixed, half random: replicas that lost one peer together do not come back together. */
-		int64_t wait = backoff / 2 + (int64_t)(thrum__splitmix64(&seed) % (uint64_t)(backoff / 2));
+		/* Half fixed, half random: replicas that lost one peer together do not come back
+		 * together. */
+		int64_t wait =
+			backoff / 2 + (int64_t)(thrum__splitmix64(&seed) % (uint64_t)(backoff / 2));
 		if (thrum_sleep(wait) < 0)
 			break;
 		backoff = backoff * 2 < BACKOFF_MAX ? backoff * 2 : BACKOFF_MAX;
@@ -346,15 +355,15 @@ static void refresh(struct replica_link *link)
 		link->dialling = thrum_spawn(NULL, dialler, link) == 0;
 	if (link->channel == NULL)
 		return;
-	thrum__list_foreach(node, &daemon->folders)
-	{
-		struct replica_folder *folder = thrum__container_of(node, struct replica_folder, node);
+	thrum__list_foreach (node, &daemon->folders) {
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
 		int r = replica_index_is_member(daemon->index, folder->id, link->peer);
 		if (r == 1)
 			r = replica_session_start(link, link->channel, folder);
 		if (r < 0)
-			thrum__log(THRUM__LOG_ERROR, "share %s with %s: %s", folder->name, link->name,
-				thrum_strerror(r));
+			thrum__log(THRUM__LOG_ERROR, "share %s with %s: %s", folder->name,
+				link->name, thrum_strerror(r));
 	}
 }
 
@@ -368,7 +377,7 @@ void replica_link_refresh(struct replica_link *link)
 void replica_links_refresh(struct replica_daemon *daemon)
 {
 	replica_lock(daemon);
-	thrum__list_foreach(node, &daemon->links)
+	thrum__list_foreach (node, &daemon->links)
 		refresh(thrum__container_of(node, struct replica_link, node));
 	replica_unlock(daemon);
 }
@@ -386,7 +395,8 @@ static enum rpc_verdict admit(struct stranger *stranger, const uint8_t key[32],
 	const struct payload *payload, char *text, size_t cap)
 {
 	struct replica_daemon *daemon = stranger->daemon;
-	struct replica_peer peer = {.name = payload->name, .address = "", .added_us = thrum__wall_us()};
+	struct replica_peer peer = {
+		.name = payload->name, .address = "", .added_us = thrum__wall_us()};
 	uint8_t hash[REPLICA_TOKEN_HASH_SIZE];
 	int64_t share, row = 0;
 	crypto_generichash(hash, sizeof(hash), payload->token, REPLICA_TOKEN_SIZE, NULL, 0);
@@ -408,13 +418,16 @@ static enum rpc_verdict admit(struct stranger *stranger, const uint8_t key[32],
 		thrum__log(THRUM__LOG_INFO, "%s joined with a ticket", payload->name);
 		return RPC_VERDICT_OK;
 	case -EALREADY:
-		snprintf(text, cap, "the ticket was used already; ask for a new one with 'replica invite'");
+		snprintf(text, cap,
+			"the ticket was used already; ask for a new one with 'replica invite'");
 		return RPC_VERDICT_REFUSE;
 	case -ETIME:
-		snprintf(text, cap, "the ticket has expired; ask for a new one with 'replica invite'");
+		snprintf(text, cap,
+			"the ticket has expired; ask for a new one with 'replica invite'");
 		return RPC_VERDICT_REFUSE;
 	case -ENOENT:
-		thrum__log(THRUM__LOG_WARN, "somebody tried to join with a ticket that is not ours");
+		thrum__log(
+			THRUM__LOG_WARN, "somebody tried to join with a ticket that is not ours");
 		return RPC_VERDICT_SILENT;
 	default:
 		snprintf(text, cap, "the other side cannot write its index: %s", thrum_strerror(r));
@@ -422,8 +435,8 @@ static enum rpc_verdict admit(struct stranger *stranger, const uint8_t key[32],
 	}
 }
 
-static enum rpc_verdict decide(const uint8_t *remote_key, const void *bytes, size_t len, char *text,
-	size_t cap, void *ctx)
+static enum rpc_verdict decide(
+	const uint8_t *remote_key, const void *bytes, size_t len, char *text, size_t cap, void *ctx)
 {
 	struct stranger *stranger = ctx;
 	struct payload payload;
@@ -439,7 +452,8 @@ static enum rpc_verdict decide(const uint8_t *remote_key, const void *bytes, siz
 		if (stranger->link != NULL)
 			verdict = RPC_VERDICT_OK;
 		else
-			thrum__log(THRUM__LOG_WARN, "refused a connection: its key is not on our list");
+			thrum__log(THRUM__LOG_WARN,
+				"refused a connection: its key is not on our list");
 	}
 	replica_unlock(stranger->daemon);
 	return verdict;
@@ -463,7 +477,8 @@ static int greet(struct stranger *stranger, struct thrum_conn *conn, struct rpc_
 	thrum_semaphore_release(&daemon->handshakes, 1);
 	if (r < 0) {
 		if (r != -ECANCELED)
-			thrum__log(THRUM__LOG_DEBUG, "handshake with %s: %s", remote, thrum_strerror(r));
+			thrum__log(THRUM__LOG_DEBUG, "handshake with %s: %s", remote,
+				thrum_strerror(r));
 		return r;
 	}
 	replica_lock(daemon);
@@ -513,12 +528,15 @@ int replica_link_join(struct replica_daemon *daemon, const char *address, const 
 		break; /* it said why */
 	case THRUM_EAUTH:
 		snprintf(text, REPLICA_TEXT,
-			"%s did not accept the ticket: it is not the replica that made it, or knows no such ticket; "
-			"ask for a new one with 'replica invite'", address);
+			"%s did not accept the ticket: it is not the replica that made it, or "
+			"knows no such ticket; "
+			"ask for a new one with 'replica invite'",
+			address);
 		break;
 	default:
 		snprintf(text, REPLICA_TEXT,
-			"cannot reach %s: %s; is replicad running there, and the address right for this network?",
+			"cannot reach %s: %s; is replicad running there, and the address right for "
+			"this network?",
 			address, thrum_strerror(r));
 	}
 	return r;

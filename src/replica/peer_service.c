@@ -6,13 +6,14 @@
 #include "replica/peer.pb-c.h"
 
 /*
- * What peers may ask. Every handler finds its share by uuid and only if the peer is a member of it: to others it
- * does not exist. A name or path that cannot be a peer's honest one closes the connection.
+ * What peers may ask. Every handler finds its share by uuid and only if the peer is a member of it:
+ * to others it does not exist. A name or path that cannot be a peer's honest one closes the
+ * connection.
  */
 
 #define REQUEST_TIME (30 * THRUM_S)
 #define CHUNK_IDLE   (60 * THRUM_S)
-#define SETTLE	     (5 * THRUM_MS) /* changes that come together are told together */
+#define SETTLE       (5 * THRUM_MS) /* changes that come together are told together */
 
 /* The peer broke the rules: nothing more is said on this connection. */
 static int hang_up(struct rpc_call *call, const char *what)
@@ -26,16 +27,18 @@ static int hang_up(struct rpc_call *call, const char *what)
 }
 
 /* Enters the folder a peer names, or fails the call with NOT_FOUND. */
-static int enter(struct rpc_call *call, const ProtobufCBinaryData *uuid, struct replica_folder **out)
+static int enter(
+	struct rpc_call *call, const ProtobufCBinaryData *uuid, struct replica_folder **out)
 {
 	struct replica_link *link = rpc_call_peer(call);
 	struct replica_daemon *daemon = link->daemon;
 	bool entered = false;
 	replica_lock(daemon);
-	thrum__list_foreach(node, &daemon->folders)
-	{
-		struct replica_folder *folder = thrum__container_of(node, struct replica_folder, node);
-		if (uuid->len != sizeof(folder->uuid) || memcmp(uuid->data, folder->uuid, uuid->len) != 0)
+	thrum__list_foreach (node, &daemon->folders) {
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
+		if (uuid->len != sizeof(folder->uuid) ||
+			memcmp(uuid->data, folder->uuid, uuid->len) != 0)
 			continue;
 		if (replica_index_is_member(daemon->index, folder->id, link->peer) == 1 &&
 			(entered = replica_folder_enter(folder)))
@@ -47,7 +50,8 @@ static int enter(struct rpc_call *call, const ProtobufCBinaryData *uuid, struct 
 }
 
 /* Copies a path of the wire and checks it. 0, or fails the call and hangs up. */
-static int take_path(struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1])
+static int take_path(
+	struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1])
 {
 	if (bytes->len > REPLICA_PATH_MAX ||
 		replica_path_check(bytes->len ? (const char *)bytes->data : "", bytes->len) < 0)
@@ -82,7 +86,8 @@ static int hello(struct rpc_call *call, void *ctx)
 
 /* ---------------------------------------------------------------- Watch */
 
-static int send_vectors(struct rpc_call *call, const struct replica_vt *m, const struct replica_vt *s)
+static int send_vectors(
+	struct rpc_call *call, const struct replica_vt *m, const struct replica_vt *s)
 {
 	Replicad__V1__WatchEvent event = REPLICAD__V1__WATCH_EVENT__INIT;
 	size_t m_len = replica_vt_encoded_size(m), s_len = replica_vt_encoded_size(s);
@@ -126,7 +131,8 @@ static int watch_folder(struct rpc_call *call, struct replica_folder *folder)
 		version = folder->version;
 		r = replica_folder_vectors(folder, &m, &s);
 		replica_unlock(folder->daemon);
-		if (r == 0 && (first || !replica_vt_equal(&m, &sent_m) || !replica_vt_equal(&s, &sent_s))) {
+		if (r == 0 && (first || !replica_vt_equal(&m, &sent_m) ||
+				      !replica_vt_equal(&s, &sent_s))) {
 			r = send_vectors(call, &m, &s);
 			if (r == 0)
 				r = replica_vt_copy(&sent_m, &m);
@@ -142,12 +148,13 @@ static int watch_folder(struct rpc_call *call, struct replica_folder *folder)
 	replica_vt_fini(&s);
 	replica_vt_fini(&sent_m);
 	replica_vt_fini(&sent_s);
-	return r == THRUM_ECLOSED ? rpc_call_fail(call, GRPC_NOT_FOUND, "no such share here now") : r;
+	return r == THRUM_ECLOSED ? rpc_call_fail(call, GRPC_NOT_FOUND, "no such share here now")
+				  : r;
 }
 
 /*
- * The peer tells how much it knows of us: a database set back to an older state must get a new identity before it
- * tells anything.
+ * The peer tells how much it knows of us: a database set back to an older state must get a new
+ * identity before it tells anything.
  */
 static int note_known(struct replica_folder *folder, const ProtobufCBinaryData *bytes)
 {
@@ -162,7 +169,8 @@ static int note_known(struct replica_folder *folder, const ProtobufCBinaryData *
 		r = replica_tree_restored(folder->tree, &known);
 		if (r == 1)
 			thrum__log(THRUM__LOG_WARN,
-				"share %s: this replica was restored from an older state; it goes on under a new id",
+				"share %s: this replica was restored from an older state; it goes "
+				"on under a new id",
 				folder->name);
 		r = replica_end(daemon, r);
 		replica_folder_touch(folder);
@@ -257,7 +265,8 @@ static int serve_recv(void *ctx, struct replica_chunk *chunk)
 	return 0;
 }
 
-/* The identity of the file whose version the peer wants; THRUM_ECHANGED if that is not the one here now. */
+/* The identity of the file whose version the peer wants; THRUM_ECHANGED if that is not the one here
+ * now. */
 static int find_version(struct replica_folder *folder, const char *path,
 	const Replicad__V1__FetchRequest *request, struct replica_stat *out)
 {
@@ -265,9 +274,10 @@ static int find_version(struct replica_folder *folder, const char *path,
 	replica_lock(folder->daemon);
 	int r = replica_tree_leaf(folder->tree, path, &entry);
 	replica_unlock(folder->daemon);
-	if (r == 0 && (entry.version.state != REPLICA_FILE || entry.version.size != request->size ||
-			      request->hash.len != REPLICA_HASH_SIZE ||
-			      memcmp(entry.version.hash, request->hash.data, REPLICA_HASH_SIZE) != 0))
+	if (r == 0 &&
+		(entry.version.state != REPLICA_FILE || entry.version.size != request->size ||
+			request->hash.len != REPLICA_HASH_SIZE ||
+			memcmp(entry.version.hash, request->hash.data, REPLICA_HASH_SIZE) != 0))
 		r = THRUM_ECHANGED;
 	if (r == 0)
 		replica_expected_stat(&entry, out);

@@ -6,20 +6,21 @@
 #include <stdio.h>
 
 /*
- * A pull walks the source's tree where it is ahead of ours. One green thread visits a directory: it lists it at the source, lets the
- * tree decide every leaf (tree.h), starts one green thread per leaf that needs content or the disk, visits the directories
- * below, waits for all of them and closes the visit. What a parent starts it waits for; a cancellation goes down, never past.
+ * A pull walks the source's tree where it is ahead of ours. One green thread visits a directory: it
+ * lists it at the source, lets the tree decide every leaf (tree.h), starts one green thread per
+ * leaf that needs content or the disk, visits the directories below, waits for all of them and
+ * closes the visit. What a parent starts it waits for; a cancellation goes down, never past.
  *
  *   visit(dir) ── leaf ── fetch into staging ──┐
  *       │    └─── leaf ── fetch into staging ──┼──► batch: install, index, flush
- *       └── visit(subdir) ── …                 │
- *            close(dir), when all are in ──────┘
+ *       ├── visit(subdir) ── …                 │
+ *       └── close(dir), when all are in ───────┘
  *
- * Bounds: LISTS calls and FETCHES transfers at once, LEAVES leaves between decision and commit, DIRS green threads for
- * directories (beyond it a directory is visited by its parent's).
+ * Bounds: LISTS calls and FETCHES transfers at once, LEAVES leaves between decision and commit,
+ * DIRS green threads for directories (beyond it a directory is visited by its parent's).
  *
- * One leaf's failure is noted and the others go on. A failure of the connection, the index or the root ends the pull;
- * what was committed stays: each leaf is complete in itself.
+ * One leaf's failure is noted and the others go on. A failure of the connection, the index or the
+ * root ends the pull; what was committed stays: each leaf is complete in itself.
  */
 
 enum { LISTS = 8, FETCHES = 16, LEAVES = 2048, DIRS = 64 };
@@ -82,8 +83,8 @@ static void leaf_failed(struct pull *pull, const struct replica_task *task, int 
 		return;
 	}
 	if (r == -ENOSPC || r == -EDQUOT)
-		snprintf(text, sizeof(text), "no room for the version of %s: %s; free some space", pull->link->name,
-			thrum_strerror(r));
+		snprintf(text, sizeof(text), "no room for the version of %s: %s; free some space",
+			pull->link->name, thrum_strerror(r));
 	else
 		snprintf(text, sizeof(text), "cannot take the version of %s: %s", pull->link->name,
 			thrum_strerror(r));
@@ -276,10 +277,11 @@ static void count_ahead(struct pull *pull, const struct replica_visit *visit)
 		if (task->kind == REPLICA_CONTAINER || !wanted(task))
 			continue;
 		__atomic_fetch_add(&progress->files_total, 1, __ATOMIC_RELAXED);
-		if (task->action == REPLICA_DO_INSTALL && task->theirs->version.state == REPLICA_FILE &&
+		if (task->action == REPLICA_DO_INSTALL &&
+			task->theirs->version.state == REPLICA_FILE &&
 			!replica_version_same_content(&task->theirs->version, &task->mine.version))
-			__atomic_fetch_add(
-				&progress->bytes_total, task->theirs->version.size, __ATOMIC_RELAXED);
+			__atomic_fetch_add(&progress->bytes_total, task->theirs->version.size,
+				__ATOMIC_RELAXED);
 	}
 }
 
@@ -312,7 +314,8 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit, struct wor
 		} else {
 			start(&works[i]);
 			if (marker)
-				join_all(pull, works, i + 1); /* the directory comes before what is in it */
+				join_all(pull, works,
+					i + 1); /* the directory comes before what is in it */
 		}
 	}
 	join_all(pull, works, visit->count);
@@ -330,7 +333,8 @@ static int close_visit(struct pull *pull, struct replica_visit *visit, bool touc
 	return replica_batch_commit(&pull->batch, &op);
 }
 
-static int list_at_source(struct pull *pull, const char *dir, const char *only, struct replica_listing *out)
+static int list_at_source(
+	struct pull *pull, const char *dir, const char *only, struct replica_listing *out)
 {
 	int r = thrum_semaphore_acquire(&pull->lists, THRUM_FOREVER);
 	if (r < 0)
@@ -389,7 +393,8 @@ static int visit_dir(struct pull *pull, const char *dir, struct replica_listing 
 	for (size_t i = 0; i < visit.count; i++) {
 		changed |= works[i].touched;
 		/* A directory that was made or removed changed its parent too. */
-		*touched |= works[i].touched && strcmp(visit.tasks[i].name, REPLICA_DIRMARK_NAME) == 0;
+		*touched |=
+			works[i].touched && strcmp(visit.tasks[i].name, REPLICA_DIRMARK_NAME) == 0;
 	}
 	r = broken(pull);
 	if (r == 0 && pull->options->plan == NULL)
@@ -447,14 +452,16 @@ static void end(struct pull *pull, int r)
 	if (r == 1 && whole) {
 		pull->link->last_sync_us = thrum__wall_us();
 		if (pull->files > 0 && replica_index_begin(daemon->index) == 0)
-			(void)replica_end(daemon, replica_index_peer_synced(daemon->index,
-				pull->link->peer, pull->link->last_sync_us));
+			(void)replica_end(
+				daemon, replica_index_peer_synced(daemon->index, pull->link->peer,
+						pull->link->last_sync_us));
 	}
 	replica_folder_touch(folder);
 	replica_unlock(daemon);
 	if (r >= 0 && pull->options->plan == NULL)
 		replica_events_publish(&daemon->events, REPLICA_EVENT_SYNCED, folder->name,
-			pull->options->path, pull->link->name, "%llu changed, %llu conflicts, %llu errors%s",
+			pull->options->path, pull->link->name,
+			"%llu changed, %llu conflicts, %llu errors%s",
 			(unsigned long long)pull->files, (unsigned long long)pull->conflicts,
 			(unsigned long long)pull->errors, r == 1 ? "" : ", not complete");
 }
@@ -479,7 +486,8 @@ int replica_pull(struct replica_folder *folder, struct replica_link *link,
 	int r = thrum_mutex_lock(&folder->pulling, THRUM_FOREVER);
 	if (r < 0)
 		return r;
-	/* What changed here is decided upon as it is, not as it was. A busy tree need not hold us up. */
+	/* What changed here is decided upon as it is, not as it was. A busy tree need not hold us
+	 * up. */
 	r = replica_watch_drain(folder->watch, thrum_after(2 * THRUM_S));
 	if (r == 0 || r == -ETIMEDOUT)
 		r = replica_root_check(folder->root);
@@ -503,9 +511,10 @@ unlock:
 	thrum_mutex_unlock(&folder->pulling);
 	if (r == THRUM_EFORMAT) {
 		/* It sent what no honest peer sends. */
-		thrum__log(THRUM__LOG_ERROR, "%s sent malformed data: closing its connection", link->name);
-		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name, NULL,
-			link->name, "sent malformed data: connection closed");
+		thrum__log(THRUM__LOG_ERROR, "%s sent malformed data: closing its connection",
+			link->name);
+		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name,
+			NULL, link->name, "sent malformed data: connection closed");
 		rpc_client_close(channel->client);
 	}
 	return r < 0 ? r : 0;

@@ -2,7 +2,8 @@
 #ifndef REPLICA_H
 #define REPLICA_H
 
-/* What the programs use of the replica layer: the daemon as one object, and its local API's names. */
+/* What the programs use of the replica layer: the daemon as one object, and its local API's names.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,7 +11,7 @@
 
 #include <thrum/error.h>
 
-#define REPLICA_DEFAULT_LISTEN	"0.0.0.0:7463"
+#define REPLICA_DEFAULT_LISTEN  "0.0.0.0:7463"
 #define REPLICA_CONTROL_SERVICE "/replicad.v1.Control/"
 
 struct replica_daemon;
@@ -18,9 +19,9 @@ struct replica_daemon;
 /* How a daemon is set up. Strings are borrowed for the daemon's life. */
 struct replica_daemon_config {
 	const char *data_dir;
-	const char *listen;  /* "HOST:PORT"; port 0: the one used last time, or any free one */
-	const char *name;    /* shown to peers' people; NULL: the host's name */
-	unsigned rescan_s;   /* seconds between full scans; 0: 600 */
+	const char *listen; /* "HOST:PORT"; port 0: the one used last time, or any free one */
+	const char *name;   /* shown to peers' people; NULL: the host's name */
+	unsigned rescan_s;  /* seconds between full scans; 0: 600 */
 };
 
 /*
@@ -36,7 +37,8 @@ THRUM_NODISCARD int replica_daemon_create(struct replica_daemon **out,
  * end by the cancellation this brings. Returns 0 or a negative code.
  * Context: green thread.
  */
-THRUM_NODISCARD int replica_daemon_serve(struct replica_daemon *daemon, void (*ready)(void *), void *arg);
+THRUM_NODISCARD int replica_daemon_serve(
+	struct replica_daemon *daemon, void (*ready)(void *), void *arg);
 
 /* Makes replica_daemon_serve return. Context: green thread. */
 void replica_daemon_stop(struct replica_daemon *daemon);

@@ -6,19 +6,20 @@
 #include "replica/peer.pb-c.h"
 
 /*
- * A session listens to one peer about one folder: the peer sends its root vectors whenever they change, and what is
- * not known here yet is pulled. A pull that met something changing is repeated a moment later; one that met errors, after a while.
+ * A session listens to one peer about one folder: the peer sends its root vectors whenever they
+ * change, and what is not known here yet is pulled. A pull that met something changing is repeated
+ * a moment later; one that met errors, after a while.
  */
 
 #define RETRY_SOON (200 * THRUM_MS)
 #define RETRY_LATE (15 * THRUM_S)
-#define REOPEN	   (1 * THRUM_S)
+#define REOPEN     (1 * THRUM_S)
 
 bool replica_session_in_sync(const struct replica_session *session)
 {
 	struct replica_vt m = {0}, s = {0};
 	bool in_sync = session->heard && replica_folder_vectors(session->folder, &m, &s) == 0 &&
-		replica_vt_leq(&session->m, &s) && replica_vt_leq(&m, &session->s);
+		       replica_vt_leq(&session->m, &s) && replica_vt_leq(&m, &session->s);
 	replica_vt_fini(&m);
 	replica_vt_fini(&s);
 	return in_sync;
@@ -76,7 +77,8 @@ static int pull_all(struct replica_session *session, thrum_deadline *again)
 }
 
 /* How far we know a replica's own counter: an encoded vector; returns its length. [lock] held. */
-static int known_of(struct replica_daemon *daemon, const struct replica_id *id, uint8_t out[REPLICA_VT_ITEM_SIZE])
+static int known_of(struct replica_daemon *daemon, const struct replica_id *id,
+	uint8_t out[REPLICA_VT_ITEM_SIZE])
 {
 	struct replica_vt known = {0};
 	uint64_t time = 0;
@@ -101,8 +103,8 @@ static int open_watch(struct replica_session *session, struct rpc_call **out)
 		return r;
 	request.share = (ProtobufCBinaryData){sizeof(session->folder->uuid), session->folder->uuid};
 	request.known = (ProtobufCBinaryData){(size_t)r, known};
-	r = rpc_client_open(session->channel->client, "/replicad.v1.Peer/Watch", NULL, 0,
-		THRUM_FOREVER, out);
+	r = rpc_client_open(
+		session->channel->client, "/replicad.v1.Peer/Watch", NULL, 0, THRUM_FOREVER, out);
 	if (r < 0)
 		return r;
 	r = rpc_call_send(*out, &request.base, THRUM_FOREVER);
@@ -169,9 +171,9 @@ static void *session_main(void *arg)
 int replica_session_start(
 	struct replica_link *link, struct replica_channel *channel, struct replica_folder *folder)
 {
-	thrum__list_foreach(node, &link->sessions)
-	{
-		struct replica_session *session = thrum__container_of(node, struct replica_session, node);
+	thrum__list_foreach (node, &link->sessions) {
+		struct replica_session *session =
+			thrum__container_of(node, struct replica_session, node);
 		if (session->folder == folder && session->channel == channel)
 			return 0;
 	}

@@ -15,7 +15,8 @@ enum {
 
 /* ---------------------------------------------------------------- listings, receiving */
 
-/* Copies bytes of the wire into a new NUL-terminated string; NULL if they hold a NUL or memory ran out. */
+/* Copies bytes of the wire into a new NUL-terminated string; NULL if they hold a NUL or memory ran
+ * out. */
 static char *take_string(const ProtobufCBinaryData *bytes)
 {
 	if (bytes->len > 0 && memchr(bytes->data, 0, bytes->len) != NULL)
@@ -23,7 +24,8 @@ static char *take_string(const ProtobufCBinaryData *bytes)
 	return strndup(bytes->len ? (const char *)bytes->data : "", bytes->len);
 }
 
-/* Takes one entry. The name and version are checked with the whole listing; here only what the copy needs. */
+/* Takes one entry. The name and version are checked with the whole listing; here only what the copy
+ * needs. */
 static int take_child(struct replica_child *child, const Replicad__V1__Entry *entry)
 {
 	struct replica_version *version = &child->version;
@@ -49,12 +51,14 @@ static int take_child(struct replica_child *child, const Replicad__V1__Entry *en
 		memcpy(version->hash, entry->hash.data, REPLICA_HASH_SIZE);
 	else if (entry->hash.len != 0)
 		return THRUM_EFORMAT;
-	if (version->state == REPLICA_SYMLINK && (version->target = take_string(&entry->target)) == NULL)
+	if (version->state == REPLICA_SYMLINK &&
+		(version->target = take_string(&entry->target)) == NULL)
 		return THRUM_EFORMAT;
 	return 0;
 }
 
-static int take_entries(struct replica_listing *out, size_t *cap, const Replicad__V1__ListPart *part)
+static int take_entries(
+	struct replica_listing *out, size_t *cap, const Replicad__V1__ListPart *part)
 {
 	if (part->n_entries > CHILDREN_MAX - out->count)
 		return THRUM_EFORMAT;
@@ -62,7 +66,8 @@ static int take_entries(struct replica_listing *out, size_t *cap, const Replicad
 		size_t want = *cap ? *cap * 2 : PART_ENTRIES;
 		while (want < out->count + part->n_entries)
 			want *= 2;
-		struct replica_child *children = reallocarray(out->children, want, sizeof(*children));
+		struct replica_child *children =
+			reallocarray(out->children, want, sizeof(*children));
 		if (children == NULL)
 			return -ENOMEM;
 		out->children = children;
@@ -188,7 +193,8 @@ static int put_child(struct part *part, const struct replica_child *child)
 		entry->mtime_ns = version->mtime_ns;
 		entry->size = version->size;
 		if (version->state == REPLICA_FILE)
-			entry->hash = (ProtobufCBinaryData){REPLICA_HASH_SIZE, (uint8_t *)version->hash};
+			entry->hash =
+				(ProtobufCBinaryData){REPLICA_HASH_SIZE, (uint8_t *)version->hash};
 		if (version->target != NULL)
 			entry->target = (ProtobufCBinaryData){
 				strlen(version->target), (uint8_t *)version->target};
@@ -216,7 +222,8 @@ static int send_part(struct rpc_call *call, struct part *part)
 	return r;
 }
 
-static int send_listing(struct rpc_call *call, struct part *part, const struct replica_listing *listing)
+static int send_listing(
+	struct rpc_call *call, struct part *part, const struct replica_listing *listing)
 {
 	replicad__v1__list_part__init(&part->message);
 	replicad__v1__list_head__init(&part->head);

@@ -6,8 +6,9 @@
 #include "replica/transfer.h"
 
 /*
- * A peer as the source of a pull: listings and contents over its Peer service. What it sends is checked here, so that what
- * comes out is well-formed. A peer that breaks the rules (THRUM_EFORMAT) loses its connection.
+ * A peer as the source of a pull: listings and contents over its Peer service. What it sends is
+ * checked here, so that what comes out is well-formed. A peer that breaks the rules (THRUM_EFORMAT)
+ * loses its connection.
  */
 struct replica_source {
 	struct replica_folder *folder;
@@ -24,6 +25,7 @@ THRUM_NODISCARD int replica_source_fetch(const struct replica_source *source, co
 	struct replica_transfer_stats *stats);
 
 /* Lists for a peer: the other end of replica_source_list. */
-int replica_serve_list(struct rpc_call *call, struct replica_folder *folder, const char *dir, const char *only);
+int replica_serve_list(
+	struct rpc_call *call, struct replica_folder *folder, const char *dir, const char *only);
 
 #endif

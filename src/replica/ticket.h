@@ -8,8 +8,9 @@
 #include <thrum/error.h>
 
 /*
- * A ticket: what `replica invite` prints and `replica join` takes. It names the inviting replica (key and
- * address), the share, and carries a token that is good once. Text: "thrum-" and base64url of
+ * A ticket: what `replica invite` prints and `replica join` takes. It names the inviting replica
+ * (key and address), the share, and carries a token that is good once. Text: "thrum-" and base64url
+ * of
  *
  *   offset  bytes
  *        0      1  version: 1
@@ -21,14 +22,15 @@
  *       74      a  "HOST:PORT"
  *     74+a      1  length n of the share's name
  *     75+a      n  name
- *   75+a+n      4  BLAKE2b checksum of all before (typing errors, not forgery: the token is the secret)
+ *   75+a+n      4  BLAKE2b checksum of all before (typing errors, not forgery: the token is the
+ * secret)
  */
 enum {
 	REPLICA_TOKEN_SIZE = 16,
 	REPLICA_UUID_SIZE = 16,
 	REPLICA_TICKET_NAME_MAX = 64, /* of a share */
-	REPLICA_ADDRESS_MAX = 255, /* "HOST:PORT" */
-	REPLICA_TICKET_MAX = 640, /* text, NUL included */
+	REPLICA_ADDRESS_MAX = 255,    /* "HOST:PORT" */
+	REPLICA_TICKET_MAX = 640,     /* text, NUL included */
 };
 
 struct replica_ticket {
@@ -44,7 +46,8 @@ struct replica_ticket {
 THRUM_NODISCARD int replica_ticket_format(
 	char text[REPLICA_TICKET_MAX], const struct replica_ticket *ticket);
 
-/* Reads text, with white space around it allowed. 0, or THRUM_EFORMAT. The expiry is the caller's to judge. */
+/* Reads text, with white space around it allowed. 0, or THRUM_EFORMAT. The expiry is the caller's
+ * to judge. */
 THRUM_NODISCARD int replica_ticket_parse(struct replica_ticket *ticket, const char *text);
 
 #endif

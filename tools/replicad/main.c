@@ -86,9 +86,11 @@ static int on_setting(void *ctx, const char *section, const char *key, const cha
 		ok = set_log_level(value);
 	else
 		snprintf(settings->error, sizeof(settings->error),
-			"unknown setting '%s%s%s'; replicad(8) lists them", section, section[0] ? "." : "", key);
+			"unknown setting '%s%s%s'; replicad(8) lists them", section,
+			section[0] ? "." : "", key);
 	if (!ok && settings->error[0] == '\0')
-		snprintf(settings->error, sizeof(settings->error), "bad value '%s' for '%s'", value, key);
+		snprintf(settings->error, sizeof(settings->error), "bad value '%s' for '%s'", value,
+			key);
 	return ok;
 }
 
@@ -139,7 +141,8 @@ static int read_options(struct settings *settings, int argc, char **argv)
 		switch (opt) {
 		case 'd':
 			if (!(data = copy(settings->data, sizeof(settings->data), optarg))) {
-				fprintf(stderr, "replicad: --data: the name is empty or too long\n");
+				fprintf(stderr,
+					"replicad: --data: the name is empty or too long\n");
 				return EXIT_USAGE;
 			}
 			break;
@@ -161,7 +164,8 @@ static int read_options(struct settings *settings, int argc, char **argv)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "replicad: unexpected argument '%s'; try 'replicad --help'\n", argv[optind]);
+		fprintf(stderr, "replicad: unexpected argument '%s'; try 'replicad --help'\n",
+			argv[optind]);
 		return EXIT_USAGE;
 	}
 	if (config != NULL && read_config(settings, config) != 0)
@@ -171,7 +175,8 @@ static int read_options(struct settings *settings, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!data && !default_data(settings)) {
-		fprintf(stderr, "replicad: no home directory is known; name a data directory with --data\n");
+		fprintf(stderr, "replicad: no home directory is known; name a data directory with "
+				"--data\n");
 		return EXIT_USAGE;
 	}
 	return -1;
@@ -182,7 +187,8 @@ static void notify(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	if (path == NULL || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(addr.sun_path))
+	if (path == NULL || (path[0] != '/' && path[0] != '@') ||
+		strlen(path) >= sizeof(addr.sun_path))
 		return;
 	size_t len = strlen(path);
 	memcpy(addr.sun_path, path, len);
