@@ -450,11 +450,16 @@ static const char *peer_name(struct replica_daemon *daemon, int64_t peer)
 
 static const char *conflict_kind(enum replica_verdict verdict)
 {
-	const char *name = replica_verdict_name(verdict);
-	return strcmp(name, "conflict_update_update") == 0   ? "update/update"
-	       : strcmp(name, "conflict_delete_update") == 0 ? "delete/update"
-	       : strcmp(name, "conflict_update_delete") == 0 ? "update/delete"
-							     : "type";
+	switch (verdict) {
+	case REPLICA_VERDICT_CONFLICT_UPDATE_UPDATE:
+		return "update/update";
+	case REPLICA_VERDICT_CONFLICT_DELETE_UPDATE:
+		return "delete/update";
+	case REPLICA_VERDICT_CONFLICT_UPDATE_DELETE:
+		return "update/delete";
+	default:
+		return "type";
+	}
 }
 
 static int add_conflict(void *arg, const struct replica_conflict *conflict)

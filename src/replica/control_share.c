@@ -28,9 +28,12 @@ static bool within(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
-/* Resolves the directory of a request to its one true name. 0, or fails the call. */
+/*
+ * Resolves the directory of a request to its one true name. 0, or fails the call. made: NULL (it must
+ * exist), or it is made if need be and *made tells whether it was.
+ */
 static int take_dir(
-	struct rpc_call *call, const ProtobufCBinaryData *bytes, bool create, char out[PATH_MAX])
+	struct rpc_call *call, const ProtobufCBinaryData *bytes, bool *made, char out[PATH_MAX])
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -40,7 +43,7 @@ static int take_dir(
 			call, GRPC_INVALID_ARGUMENT, "the directory must be an absolute path");
 	memcpy(path, bytes->data, bytes->len);
 	path[bytes->len] = '\0';
-	if (create && mkdir(path, 0755) < 0 && errno != EEXIST)
+	if (made != NULL && !(*made = mkdir(path, 0755) == 0) && errno != EEXIST)
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot make %s: %s", path,
 			strerror(errno));
 	if (realpath(path, out) == NULL)
@@ -189,7 +192,7 @@ int control_share(struct rpc_call *call, void *ctx)
 			"'-', no slash",
 			request->name, REPLICA_SHARE_NAME_MAX);
 	else
-		r = take_dir(call, &request->dir, false, dir);
+		r = take_dir(call, &request->dir, NULL, dir);
 	if (r == 0) {
 		replica_lock(daemon);
 		bool ok = is_free(daemon, request->name, dir, text);
@@ -398,12 +401,13 @@ int control_join(struct rpc_call *call, void *ctx)
 	Replicad__V1__JoinReply reply = REPLICAD__V1__JOIN_REPLY__INIT;
 	struct replica_ticket ticket;
 	char dir[PATH_MAX], text[REPLICA_TEXT];
+	bool made = false;
 	int r = control_recv(call, &replicad__v1__join_request__descriptor, &request);
 	if (r < 0)
 		return r;
 	r = judge_ticket(call, daemon, request->ticket, &ticket);
 	if (r == 0)
-		r = take_dir(call, &request->dir, true, dir);
+		r = take_dir(call, &request->dir, &made, dir);
 	if (r == 0) {
 		replica_lock(daemon);
 		bool ok = is_free(daemon, ticket.name, dir, text);
@@ -417,6 +421,8 @@ int control_join(struct rpc_call *call, void *ctx)
 	if (r == 0)
 		r = found_share(call, daemon, ticket.name, dir, ticket.share,
 			&(struct inviter){ticket.public_key, ticket.address});
+	if (r != 0 && made && rmdir(dir) < 0)
+		thrum__log(THRUM__LOG_DEBUG, "cannot remove %s again", dir);
 	if (r == 0) {
 		reply.share = ticket.name;
 		r = rpc_call_send(call, &reply.base, thrum_after(CONTROL_TIME));

@@ -11,6 +11,8 @@ enum {
 	BACKLOG = 128,
 };
 
+#define DRAIN_TIME THRUM_S
+
 void replica_lock(struct replica_daemon *daemon)
 {
 	thrum_shield_begin();
@@ -89,7 +91,9 @@ static void serve_control(struct replica_daemon *daemon, struct thrum_conn *conn
 	}
 	if (rpc_transport_plain(&transport, conn) < 0)
 		return;
+	thrum_waitgroup_add(&daemon->control_connections, 1);
 	int r = rpc_server_serve(daemon->control_server, transport, NULL);
+	thrum_waitgroup_done(&daemon->control_connections);
 	if (r < 0 && r != -ECANCELED && r != -ECONNRESET && r != -EPIPE)
 		thrum__log(THRUM__LOG_DEBUG, "control connection: %s", thrum_strerror(r));
 }
@@ -262,6 +266,10 @@ int replica_daemon_serve(struct replica_daemon *daemon, void (*ready)(void *), v
 	thrum_listener_shutdown(daemon->peer_listener);
 	thrum_listener_shutdown(daemon->control_listener);
 	replica_events_close(&daemon->events);
+	/* Answers under way still leave: "stopped" above all. Those that take long are cut off. */
+	rpc_server_drain(daemon->control_server);
+	if (thrum_waitgroup_wait(&daemon->control_connections, thrum_after(DRAIN_TIME)) < 0)
+		thrum__log(THRUM__LOG_DEBUG, "a control connection was cut off");
 	return r;
 }
 

@@ -54,6 +54,7 @@ struct replica_daemon {
 	struct replica_events events;
 	struct thrum_listener *peer_listener, *control_listener;
 	struct rpc_server *peer_server, *control_server;
+	struct thrum_waitgroup control_connections;
 	struct thrum_semaphore handshakes; /* strangers served at once */
 };
 
