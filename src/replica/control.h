@@ -28,9 +28,6 @@ int control_enter(struct rpc_call *call, struct replica_daemon *daemon, const ch
 int control_path(
 	struct rpc_call *call, const ProtobufCBinaryData *bytes, char out[REPLICA_PATH_MAX + 1]);
 
-/* Distinct paths in conflict at and below path. [lock] held. */
-uint64_t control_conflicts(struct replica_folder *folder, const char *path);
-
 int control_share(struct rpc_call *call, void *ctx);
 int control_unshare(struct rpc_call *call, void *ctx);
 int control_invite(struct rpc_call *call, void *ctx);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "replica/conflict.h"
+
 /* The Control service: its table, and the calls that only look. Those that change things are in
  * control_*.c. */
 
@@ -270,30 +272,6 @@ static void free_status(struct status_row *row)
 	free(row->dir);
 }
 
-struct seen_path {
-	uint64_t count;
-	char last[REPLICA_PATH_MAX + 3];
-};
-
-static int count_conflict(void *arg, const struct replica_conflict *conflict)
-{
-	struct seen_path *seen = arg;
-	if (seen->count == 0 || strcmp(seen->last, conflict->path) != 0)
-		seen->count++;
-	snprintf(seen->last, sizeof(seen->last), "%s", conflict->path);
-	return 0;
-}
-
-uint64_t control_conflicts(struct replica_folder *folder, const char *path)
-{
-	struct seen_path seen = {0};
-	if (replica_index_conflicts(
-		    folder->daemon->index, folder->id, path, count_conflict, &seen) < 0)
-		thrum__log(THRUM__LOG_ERROR, "share %s: cannot read the conflicts: %s",
-			folder->name, replica_index_error(folder->daemon->index));
-	return seen.count;
-}
-
 /* Counts the peers of a folder, and whether all of them and we know all of each other. [lock] held.
  */
 static void fill_peers(struct replica_folder *folder, Replicad__V1__ShareStatus *status)
@@ -354,7 +332,7 @@ static int fill_status(struct replica_folder *folder, struct status_row *row)
 	status->state = (char *)state_name(folder);
 	status->files = counts.files + counts.symlinks;
 	status->bytes = counts.bytes;
-	status->conflicts = control_conflicts(folder, "");
+	status->conflicts = replica_clashes_count(folder, "");
 	status->errors = row->errors.count;
 	status->error_list = row->errors.errors;
 	status->n_error_list = row->errors.shown;
@@ -409,22 +387,18 @@ static int status(struct rpc_call *call, void *ctx)
 
 /* ---------------------------------------------------------------- conflicts */
 
-struct conflict_row {
-	Replicad__V1__Conflict message;
-	Replicad__V1__Version mine, theirs;
-	uint8_t hashes[2][REPLICA_HASH_SIZE];
-	char *share, *path, *peer;
+/* One folder's part of the answer; messages borrow from its clashes and names. */
+struct conflict_page {
+	char *share;
+	struct replica_clashes clashes;
+	struct conflict_row {
+		Replicad__V1__Conflict message;
+		Replicad__V1__Version mine, theirs;
+		char peer[REPLICA_SHARE_NAME_MAX + 1];
+	} * rows;
 };
 
-struct conflict_list {
-	struct replica_daemon *daemon;
-	struct replica_folder *folder;
-	struct conflict_row **rows;
-	size_t count, cap;
-};
-
-static void fill_version(
-	Replicad__V1__Version *out, const struct replica_version *version, uint8_t *hash)
+static void fill_version(Replicad__V1__Version *out, const struct replica_version *version)
 {
 	static const char *const types[] = {"absent", "file", "symlink", "directory", "ignored"};
 	replicad__v1__version__init(out);
@@ -432,10 +406,8 @@ static void fill_version(
 	out->size = version->size;
 	out->mtime_ns = version->mtime_ns;
 	out->mode = version->mode;
-	if (version->state == REPLICA_FILE) {
-		memcpy(hash, version->hash, REPLICA_HASH_SIZE);
-		out->hash = control_bytes(hash, REPLICA_HASH_SIZE);
-	}
+	if (version->state == REPLICA_FILE)
+		out->hash = control_bytes(version->hash, REPLICA_HASH_SIZE);
 }
 
 static const char *peer_name(struct replica_daemon *daemon, int64_t peer)
@@ -462,88 +434,92 @@ static const char *conflict_kind(enum replica_verdict verdict)
 	}
 }
 
-static int add_conflict(void *arg, const struct replica_conflict *conflict)
+/* [lock] held. */
+static int fill_page(struct replica_folder *folder, struct conflict_page *page)
 {
-	struct conflict_list *list = arg;
-	if (list->count == list->cap) {
-		size_t cap = list->cap ? list->cap * 2 : 16;
-		struct conflict_row **rows = reallocarray(list->rows, cap, sizeof(*rows));
-		if (rows == NULL)
-			return -ENOMEM;
-		list->rows = rows;
-		list->cap = cap;
+	page->share = strdup(folder->name);
+	int r = page->share == NULL ? -ENOMEM : replica_clashes_list(folder, "", &page->clashes);
+	if (r < 0)
+		return r;
+	page->rows = calloc(page->clashes.count + 1, sizeof(*page->rows));
+	if (page->rows == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < page->clashes.count; i++) {
+		const struct replica_clash *clash = &page->clashes.items[i];
+		struct conflict_row *row = &page->rows[i];
+		replicad__v1__conflict__init(&row->message);
+		fill_version(&row->mine, &clash->mine);
+		fill_version(&row->theirs, &clash->theirs);
+		snprintf(
+			row->peer, sizeof(row->peer), "%s", peer_name(folder->daemon, clash->peer));
+		row->message.share = page->share;
+		row->message.path = control_bytes(clash->path, strlen(clash->path));
+		row->message.peer = row->peer;
+		row->message.kind = (char *)conflict_kind(clash->verdict);
+		row->message.mine = &row->mine;
+		row->message.theirs = &row->theirs;
+		row->message.since_us = clash->since_us;
 	}
-	struct conflict_row *row = calloc(1, sizeof(*row));
-	if (row == NULL)
-		return -ENOMEM;
-	list->rows[list->count++] = row;
-	row->share = strdup(list->folder->name);
-	row->path = strdup(conflict->path);
-	row->peer = strdup(peer_name(list->daemon, conflict->peer));
-	if (row->share == NULL || row->path == NULL || row->peer == NULL)
-		return -ENOMEM;
-	replicad__v1__conflict__init(&row->message);
-	fill_version(&row->mine, &conflict->mine, row->hashes[0]);
-	fill_version(&row->theirs, &conflict->theirs, row->hashes[1]);
-	row->message.share = row->share;
-	row->message.path = control_bytes(row->path, strlen(row->path));
-	row->message.peer = row->peer;
-	row->message.kind = (char *)conflict_kind(conflict->verdict);
-	row->message.mine = &row->mine;
-	row->message.theirs = &row->theirs;
-	row->message.since_us = conflict->since_us;
 	return 0;
 }
 
-/* Collects the conflicts of the share called name, or of all. [lock] held. */
-static int collect_conflicts(
-	struct replica_daemon *daemon, const char *name, struct conflict_list *list)
+/* Fills a page for the share called name, or for each. [lock] held. Returns how many pages, or an
+ * error. */
+static int fill_pages(struct replica_daemon *daemon, const char *name, struct conflict_page *pages)
 {
-	bool found = name[0] == '\0';
-	int r = 0;
+	int count = 0, r = 0;
 	thrum__list_foreach (node, &daemon->folders) {
-		list->folder = thrum__container_of(node, struct replica_folder, node);
-		if (r < 0 || (name[0] != '\0' && strcmp(list->folder->name, name) != 0))
-			continue;
-		found = true;
-		r = replica_index_conflicts(
-			daemon->index, list->folder->id, "", add_conflict, list);
+		struct replica_folder *folder =
+			thrum__container_of(node, struct replica_folder, node);
+		if (r == 0 && (name[0] == '\0' || strcmp(folder->name, name) == 0))
+			r = fill_page(folder, &pages[count++]);
 	}
-	return r < 0 ? r : found ? 0 : -ENOENT;
+	return r < 0 ? r : count == 0 && name[0] != '\0' ? -ENOENT : count;
+}
+
+static int send_conflicts(
+	struct rpc_call *call, const struct conflict_page *pages, size_t page_count)
+{
+	Replicad__V1__ConflictsReply reply = REPLICAD__V1__CONFLICTS_REPLY__INIT;
+	size_t total = 0;
+	for (size_t i = 0; i < page_count; i++)
+		total += pages[i].clashes.count;
+	reply.conflicts = calloc(total + 1, sizeof(*reply.conflicts));
+	if (reply.conflicts == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < page_count; i++)
+		for (size_t k = 0; k < pages[i].clashes.count; k++)
+			reply.conflicts[reply.n_conflicts++] = &pages[i].rows[k].message;
+	int r = rpc_call_send(call, &reply.base, thrum_after(CONTROL_TIME));
+	free(reply.conflicts);
+	return r;
 }
 
 static int conflicts(struct rpc_call *call, void *ctx)
 {
 	struct replica_daemon *daemon = ctx;
 	Replicad__V1__NameRequest *request;
-	Replicad__V1__ConflictsReply reply = REPLICAD__V1__CONFLICTS_REPLY__INIT;
-	struct conflict_list list = {.daemon = daemon};
 	int r = control_recv(call, &replicad__v1__name_request__descriptor, &request);
 	if (r < 0)
 		return r;
+	size_t folders = 0;
 	replica_lock(daemon);
-	r = collect_conflicts(daemon, request->name, &list);
+	thrum__list_foreach (node, &daemon->folders)
+		folders++;
+	struct conflict_page *pages = calloc(folders + 1, sizeof(*pages));
+	r = pages == NULL ? -ENOMEM : fill_pages(daemon, request->name, pages);
 	replica_unlock(daemon);
-	reply.conflicts = calloc(list.count + 1, sizeof(*reply.conflicts));
-	if (r == -ENOENT)
+	if (r >= 0)
+		r = send_conflicts(call, pages, (size_t)r);
+	else if (r == -ENOENT)
 		r = rpc_call_fail(call, GRPC_NOT_FOUND,
 			"no share '%s'; 'replica status' lists them", request->name);
-	else if (r == 0 && reply.conflicts == NULL)
-		r = -ENOMEM;
-	if (r == 0) {
-		for (size_t i = 0; i < list.count; i++)
-			reply.conflicts[i] = &list.rows[i]->message;
-		reply.n_conflicts = list.count;
-		r = rpc_call_send(call, &reply.base, thrum_after(CONTROL_TIME));
+	for (size_t i = 0; pages != NULL && i < folders; i++) {
+		replica_clashes_fini(&pages[i].clashes);
+		free(pages[i].rows);
+		free(pages[i].share);
 	}
-	for (size_t i = 0; i < list.count; i++) {
-		free(list.rows[i]->share);
-		free(list.rows[i]->path);
-		free(list.rows[i]->peer);
-		free(list.rows[i]);
-	}
-	free(list.rows);
-	free(reply.conflicts);
+	free(pages);
 	rpc_message_free(&request->base);
 	return r;
 }

@@ -2,10 +2,9 @@
 #include "replica/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
+#include "replica/conflict.h"
 #include "replica/peer.pb-c.h"
 
 /*
@@ -252,7 +251,7 @@ static int sync_folder(struct sync_job *job, struct replica_folder *folder)
 		r = with_members(job, folder, links, true);
 	free(links);
 	replica_lock(job->daemon);
-	job->conflicts += control_conflicts(folder, job->path);
+	job->conflicts += replica_clashes_count(folder, job->path);
 	replica_unlock(job->daemon);
 	return r;
 }
@@ -440,193 +439,22 @@ free_job:
 
 /* ---------------------------------------------------------------- resolving */
 
-/* What a resolution has to know of the conflicts at a path. */
-struct resolving {
-	struct replica_daemon *daemon;
-	struct replica_link *links[16]; /* whose versions are needed */
-	size_t link_count;
-	uint64_t count;
-	enum replica_verdict verdict;
-	char path[REPLICA_PATH_MAX + 3]; /* of the one conflict, should there be one only */
-};
-
-static int take_conflict(void *arg, const struct replica_conflict *conflict)
-{
-	struct resolving *resolving = arg;
-	resolving->count++;
-	resolving->verdict = conflict->verdict;
-	snprintf(resolving->path, sizeof(resolving->path), "%s", conflict->path);
-	thrum__list_foreach (node, &resolving->daemon->links) {
-		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
-		size_t i = 0;
-		while (i < resolving->link_count && resolving->links[i] != link)
-			i++;
-		if (link->peer == conflict->peer && i == resolving->link_count &&
-			i < thrum__countof(resolving->links))
-			resolving->links[resolving->link_count++] = link;
-	}
-	return 0;
-}
-
-/* Copies my version beside itself, under a conflict name. */
-static int copy_aside(struct replica_folder *folder, const char *path, const char *who)
-{
-	struct replica_staged staged = {.fd = -1};
-	struct replica_stat st, out;
-	char name[256];
-	int fd = replica_root_open_file(folder->root, path, &st);
-	if (fd < 0)
-		return fd;
-	int r = replica_stage_file(folder->root, &staged);
-	if (r < 0)
-		goto close_fd;
-	for (ssize_t n = 1; n > 0;) {
-		n = copy_file_range(fd, NULL, staged.fd, NULL, 1 << 20, 0);
-		if (n < 0)
-			r = -errno;
-		thrum_yield();
-	}
-	if (r == 0)
-		r = replica_staged_finish(folder->root, &staged, st.mode, st.mtime_ns);
-	if (r == 0)
-		r = replica_root_install_aside(folder->root, &staged, path, who, name, &out);
-	replica_staged_discard(folder->root, &staged);
-close_fd:
-	thrum_file_close(fd);
-	return r;
-}
-
-/* Keeps both: my version goes to a conflict name, theirs comes to the path. */
-static int keep_both(struct replica_folder *folder, const struct resolving *resolving)
-{
-	struct replica_stat st;
-	char name[256];
-	const char *who = folder->daemon->name;
-	int r;
-	switch (resolving->verdict) {
-	case REPLICA_VERDICT_CONFLICT_UPDATE_UPDATE:
-		r = copy_aside(folder, resolving->path, who);
-		if (r == THRUM_ECHANGED ||
-			r == -ENOENT) /* a symlink: it moves, theirs takes its place */
-			break;
-		return r;
-	case REPLICA_VERDICT_CONFLICT_TYPE:
-		break;
-	default:
-		return 0; /* one side deleted it: what is left is kept */
-	}
-	r = replica_root_stat(folder->root, resolving->path, &st);
-	if (r == 0)
-		r = replica_root_move_aside(folder->root, resolving->path, &st, who, name, &st);
-	return r;
-}
-
-/* Lets the peers' versions in: each pulls the path, now that it is known what shall win. */
-static int pull_resolved(struct rpc_call *call, struct replica_folder *folder,
-	struct resolving *resolving, const char *path)
-{
-	for (size_t i = 0; i < resolving->link_count; i++) {
-		struct replica_link *link = resolving->links[i];
-		struct replica_pull_options options = {.path = path};
-		struct replica_pull_result result = {0};
-		replica_lock(folder->daemon);
-		struct replica_channel *channel = replica_channel_use(link);
-		replica_unlock(folder->daemon);
-		int r = -ENOTCONN;
-		for (int k = 0; channel != NULL && k < TRIES; k++) {
-			r = replica_pull(folder, link, channel, &options, &result);
-			if (r < 0 || !result.retry || (r = thrum_sleep(TRY_AGAIN)) < 0)
-				break;
-		}
-		if (channel != NULL)
-			replica_channel_release(link, channel);
-		if (r == -ECANCELED)
-			return r;
-		if (r < 0)
-			return rpc_call_fail(call, GRPC_UNAVAILABLE,
-				"the choice is noted, but the version of %s could not be fetched: "
-				"%s; it is when both are connected",
-				link->name, thrum_strerror(r));
-	}
-	return 0;
-}
-
-static int resolve(
-	struct rpc_call *call, struct replica_folder *folder, const char *path, const char *keep)
-{
-	struct replica_daemon *daemon = folder->daemon;
-	struct resolving *resolving = calloc(1, sizeof(*resolving));
-	if (resolving == NULL)
-		return -ENOMEM;
-	resolving->daemon = daemon;
-	const char *offline = NULL;
-	bool mine = strcmp(keep, "mine") == 0, both = strcmp(keep, "both") == 0;
-	uint64_t count = 0;
-
-	replica_lock(daemon);
-	int r = replica_index_conflicts(daemon->index, folder->id, path, take_conflict, resolving);
-	for (size_t i = 0; i < resolving->link_count; i++)
-		if (resolving->links[i]->channel == NULL)
-			offline = resolving->links[i]->name;
-	replica_unlock(daemon);
-	if (r == 0 && resolving->count == 0)
-		r = rpc_call_fail(call, GRPC_NOT_FOUND,
-			"no conflict at %s/%s; 'replica conflicts' lists them", folder->name, path);
-	else if (r == 0 && !mine && offline != NULL)
-		r = rpc_call_fail(call, GRPC_UNAVAILABLE,
-			"%s is not connected and its version is needed: connect it, or keep mine",
-			offline);
-	else if (r == 0 && both && resolving->count > resolving->link_count)
-		r = rpc_call_fail(call, GRPC_INVALID_ARGUMENT,
-			"there are several conflicts below %s/%s; keep both one file at a time",
-			folder->name, path);
-	if (r != 0)
-		goto free_resolving;
-
-	enum replica_policy policy = mine ? REPLICA_POLICY_MINE : REPLICA_POLICY_THEIRS;
-	if (both && resolving->verdict == REPLICA_VERDICT_CONFLICT_DELETE_UPDATE)
-		policy = REPLICA_POLICY_MINE;
-	if (both) {
-		r = keep_both(folder, resolving);
-		if (r == 0)
-			r = replica_watch_drain(folder->watch, thrum_after(SCAN_TIME));
-	}
-	if (r < 0)
-		goto free_resolving;
-	replica_lock(daemon);
-	r = replica_index_begin(daemon->index);
-	if (r == 0)
-		r = replica_end(daemon, replica_tree_resolve(folder->tree, path, policy, &count));
-	replica_folder_touch(folder);
-	replica_unlock(daemon);
-	if (r == 1 || (both && r == -ENOENT))
-		r = pull_resolved(call, folder, resolving, path);
-	if (r == 0)
-		replica_events_publish(&daemon->events, REPLICA_EVENT_RESOLVED, folder->name, path,
-			NULL, "kept %s", keep);
-free_resolving:
-	free(resolving);
-	return r;
-}
-
 int control_resolve(struct rpc_call *call, void *ctx)
 {
 	Replicad__V1__ResolveRequest *request;
 	struct replica_folder *folder;
-	char path[REPLICA_PATH_MAX + 1];
+	char path[REPLICA_PATH_MAX + 1], text[REPLICA_TEXT];
 	int r = control_recv(call, &replicad__v1__resolve_request__descriptor, &request);
 	if (r < 0)
 		return r;
-	if (strcmp(request->keep, "mine") != 0 && strcmp(request->keep, "theirs") != 0 &&
-		strcmp(request->keep, "both") != 0)
-		r = rpc_call_fail(call, GRPC_INVALID_ARGUMENT, "keep what? mine, theirs or both");
-	else
-		r = control_path(call, &request->path, path);
+	r = control_path(call, &request->path, path);
 	if (r == 0)
 		r = control_enter(call, ctx, request->share, &folder);
 	if (r == 0) {
-		r = resolve(call, folder, path, request->keep);
+		r = replica_conflict_resolve(folder, path, request->keep, text);
 		replica_folder_leave(folder);
+		if (r < 0 && text[0] != '\0')
+			r = rpc_call_fail(call, grpc_status_from_error(r), "%s", text);
 	}
 	if (r == 0)
 		r = control_done(call);
