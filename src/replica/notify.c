@@ -72,7 +72,7 @@ void replica_notify_dirty(void *arg, const char *path)
 {
 	struct replica_watch *watch = arg;
 	replica_watch_lock(watch);
-	replica_marks_add(&watch->later, path, false);
+	replica_marks_add(&watch->later, path, false, 0);
 	thrum_cond_broadcast(&watch->changed);
 	thrum_mutex_unlock(&watch->lock);
 }
@@ -103,30 +103,44 @@ static void root_event(struct replica_watch *watch, uint32_t mask)
 	if (mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT))
 		watch->stats.gone = true;
 	if (mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_ATTRIB))
-		replica_marks_add(&watch->soon, "", false);
+		replica_marks_add(&watch->soon, "", false, QUIET_DONE);
+}
+
+/*
+ * A file that is open for writing will be closed, or go on for hours; what is created without being
+ * opened (a symlink, say) is finished.
+ */
+static bool still_written(struct replica_watch *watch, const char *path, uint32_t mask)
+{
+	struct replica_stat st;
+	if (mask & IN_MODIFY)
+		return true;
+	return (mask & IN_CREATE) && replica_root_stat(watch->scan->root, path, &st) == 0 &&
+	       st.type == REPLICA_DISK_FILE;
 }
 
 static void named_event(
 	struct replica_watch *watch, const char *dir, const char *name, uint32_t mask)
 {
 	char path[REPLICA_PATH_MAX + 1];
+	bool gone = mask & (IN_DELETE | IN_MOVED_FROM);
 	if (dir[0] == '\0' && strcmp(name, REPLICA_RESERVED) == 0) {
 		/* Its marker may have gone with it. */
-		if (mask & (IN_DELETE | IN_MOVED_FROM))
-			replica_marks_add(&watch->soon, "", false);
+		if (gone)
+			replica_marks_add(&watch->soon, "", false, QUIET_DONE);
 		return;
 	}
 	if (replica_path_join(path, sizeof(path), dir, name) < 0)
 		return; /* beyond what the index holds */
 	bool directory = mask & IN_ISDIR;
 	if (directory && (mask & IN_MOVED_FROM))
-		replica_marks_add(&watch->moved, path, false);
-	/* Still open for writing: it will be closed, or go on for hours. */
-	if ((mask & IN_MODIFY) && !(mask & ~(uint32_t)IN_MODIFY))
-		replica_marks_add(&watch->later, path, false);
+		replica_marks_add(&watch->moved, path, false, 0);
+	if (!directory && still_written(watch, path, mask))
+		replica_marks_add(&watch->later, path, false, 0);
 	else
-		replica_marks_add(
-			&watch->soon, path, directory && (mask & (IN_CREATE | IN_MOVED_TO)));
+		replica_marks_add(&watch->soon, path,
+			directory && (mask & (IN_CREATE | IN_MOVED_TO)),
+			gone ? QUIET_GONE : QUIET_DONE);
 }
 
 static void digest(struct replica_watch *watch, const struct inotify_event *event)
@@ -134,7 +148,7 @@ static void digest(struct replica_watch *watch, const struct inotify_event *even
 	watch->stats.events++;
 	if (event->mask & IN_Q_OVERFLOW) {
 		watch->stats.overflows++;
-		replica_marks_add(&watch->soon, "", true);
+		replica_marks_add(&watch->soon, "", true, QUIET_DONE);
 		thrum__log(THRUM__LOG_WARN,
 			"%s: more changes at once than inotify's queue holds; scanning the whole "
 			"share (raise sysctl "

@@ -13,13 +13,12 @@
  *   scanner  waits for marks, lets them settle, scans them as one batch
  *
  * A mark is *soon* (a change that seems finished) or *later* (a file that is open for writing, or
- * that changed while it was scanned). Soon: scanned after 20 ms without another, at most 200 ms
- * after the first. Later: half a second after the first. A failed batch is marked again, as a whole
- * share, for a second later.
+ * that changed while it was scanned). Soon: scanned when nothing has come for a few milliseconds
+ * (QUIET_…), at most 200 ms after the first. Later: half a second after the first. A failed batch
+ * is marked again, as the whole share, for a second later.
  */
 
 enum {
-	QUIET_MS = 20,
 	PATIENCE_MS = 200,
 	LATER_MS = 500,
 	RETRY_MS = 1000,
@@ -81,12 +80,13 @@ static bool marks_grow(struct marks *marks)
 	return true;
 }
 
-void replica_marks_add(struct marks *marks, const char *path, bool deep)
+void replica_marks_add(struct marks *marks, const char *path, bool deep, int quiet_ms)
 {
 	int64_t now = thrum_now();
 	if (marks->first_ns == 0)
 		marks->first_ns = now;
-	marks->last_ns = now;
+	if (now + quiet_ms * THRUM_MS > marks->quiet_ns)
+		marks->quiet_ns = now + quiet_ms * THRUM_MS;
 	if (marks->all || (deep && path[0] == '\0')) {
 		marks->all = true;
 		return;
@@ -98,9 +98,10 @@ void replica_marks_add(struct marks *marks, const char *path, bool deep)
 	char *copy = strdup(path);
 	if (copy == NULL || (marks->count == marks->cap && !marks_grow(marks))) {
 		free(copy);
-		int64_t first = marks->first_ns;
+		struct marks all = {
+			.all = true, .first_ns = marks->first_ns, .quiet_ns = marks->quiet_ns};
 		replica_marks_clear(marks);
-		*marks = (struct marks){.all = true, .first_ns = first, .last_ns = now};
+		*marks = all;
 		return;
 	}
 	marks->items[marks->count++] = (struct replica_scan_item){.path = copy, .deep = deep};
@@ -110,7 +111,7 @@ void replica_marks_add(struct marks *marks, const char *path, bool deep)
 static void marks_join(struct marks *to, struct marks *from)
 {
 	for (size_t i = 0; i < from->count; i++)
-		replica_marks_add(to, from->items[i].path, from->items[i].deep);
+		replica_marks_add(to, from->items[i].path, from->items[i].deep, 0);
 	to->all |= from->all;
 	replica_marks_clear(from);
 }
@@ -126,9 +127,8 @@ static thrum_deadline due(const struct replica_watch *watch)
 	if (watch->asked != watch->served)
 		return THRUM_NOW;
 	if (soon->first_ns != 0) {
-		int64_t quiet = soon->last_ns + QUIET_MS * THRUM_MS;
 		int64_t patience = soon->first_ns + PATIENCE_MS * THRUM_MS;
-		when = quiet < patience ? quiet : patience;
+		when = soon->quiet_ns < patience ? soon->quiet_ns : patience;
 	}
 	if (later->first_ns != 0 && later->first_ns + LATER_MS * THRUM_MS < when)
 		when = later->first_ns + LATER_MS * THRUM_MS;
@@ -183,7 +183,7 @@ static void finish_batch(
 	else if (result != -ECANCELED) {
 		/* Nothing is forgotten: what this batch was about is found by a full scan, a while
 		 * later. */
-		replica_marks_add(&watch->later, "", true);
+		replica_marks_add(&watch->later, "", true, 0);
 		watch->later.first_ns = thrum_now() + (RETRY_MS - LATER_MS) * THRUM_MS;
 	}
 	watch->stats.scans++;
@@ -326,7 +326,7 @@ int replica_watch_drain(struct replica_watch *watch, thrum_deadline deadline)
 void replica_watch_mark(struct replica_watch *watch, const char *path, bool all)
 {
 	replica_watch_lock(watch);
-	replica_marks_add(&watch->soon, path, all);
+	replica_marks_add(&watch->soon, path, all, 0);
 	thrum_cond_broadcast(&watch->changed);
 	thrum_mutex_unlock(&watch->lock);
 }

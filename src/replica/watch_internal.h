@@ -19,8 +19,9 @@
 struct marks {
 	struct replica_scan_item *items; /* paths owned */
 	size_t count, cap;
-	bool all;                  /* the whole share: the items do not matter */
-	int64_t first_ns, last_ns; /* when the oldest and the newest mark came */
+	bool all;         /* the whole share: the items do not matter */
+	int64_t first_ns; /* when the oldest mark came; 0: there is none */
+	int64_t quiet_ns; /* when all of them have settled, if no other comes */
 };
 
 struct replica_watch {
@@ -57,8 +58,14 @@ static inline void replica_watch_lock(struct replica_watch *watch)
 	thrum_shield_end();
 }
 
+/* How long a mark waits for company, in ms. */
+enum {
+	QUIET_DONE = 5,  /* closed after writing, moved into place, changed in its metadata */
+	QUIET_GONE = 20, /* deleted or moved away: often only to be replaced */
+};
+
 /* Notes a path; takes a copy. Never fails: without memory the mark becomes "all". [lock] */
-void replica_marks_add(struct marks *marks, const char *path, bool deep);
+void replica_marks_add(struct marks *marks, const char *path, bool deep, int quiet_ms);
 void replica_marks_clear(struct marks *marks);
 
 /* Sorts, drops duplicates and what lies below a deep mark. */

@@ -246,9 +246,16 @@ static void fetch_over_basis(const void *want, size_t len, uint64_t limit)
 
 START_TEST(an_identical_basis_costs_only_its_signature)
 {
-	disk_write("b/basis", data, 20 * MB);
-	fetch_over_basis(data, 20 * MB, 80 * 1024);
+	/* Long enough for a signature of several chunks. */
+	uint8_t *twice = malloc(40 * MB);
+	memcpy(twice, data, 20 * MB);
+	for (size_t i = 0; i < 20 * MB; i++)
+		twice[20 * MB + i] = (uint8_t)~data[i];
+	disk_write("b/basis", twice, 40 * MB);
+	fetch_over_basis(twice, 40 * MB, 120 * 1024);
 	ck_assert_uint_eq(stats.literal, 0);
+	ck_assert_uint_gt(wire.up.count, 1);
+	free(twice);
 }
 END_TEST
 
