@@ -21,6 +21,9 @@
  *           2  else, under the queue's lock, claim the first waiter: one that was overtaken gets
  *              the lock (LOCKED stays, HANDED), another is told to RETRY (LOCKED goes, WOKEN
  *              comes). Wake it after the queue is unlocked.
+ *           3  all waiters gave up meanwhile: only clear WAITERS, and again from 1. Clearing
+ *              LOCKED here would let another thread lock, unlock and free the mutex before the
+ *              queue's lock is released [I5].
  *
  * Invariants
  *   [I1] WAITERS and WOKEN change only under the queue's lock; LOCKED is cleared only by its
@@ -188,37 +191,43 @@ bool thrum_mutex_try_lock(struct thrum_mutex *mutex)
 	return take_if_free(mutex);
 }
 
-/* Unlock, step 2: claims whom to wake. Gives back the state that the mutex is to be left in. */
-static uint32_t choose_next(struct thrum_mutex *mutex, struct thrum__waiter **chosen)
+/*
+ * Unlock, step 2: claims whom to wake, or NULL. Gives the state that the mutex is to be left in.
+ */
+static struct thrum__waiter *choose_next(struct thrum_mutex *mutex, uint32_t *state)
 {
 	struct thrum_waitq *queue = &mutex->waiters_;
 	struct thrum__waiter *first;
-	uint32_t state = 0;
 
-	*chosen = NULL;
-	while (*chosen == NULL && (first = thrum__waitq_first(queue)) != NULL) {
+	*state = LOCKED;
+	while ((first = thrum__waitq_first(queue)) != NULL) {
 		bool hand = thrum__container_of(first, struct mutex_waiter, waiter)->overtaken;
 		thrum__waitq_remove(queue, first);
-		if (!thrum__wait_claim(&first->wait, hand ? HANDED : RETRY))
-			continue;
-		state = hand ? LOCKED : WOKEN;
-		*chosen = first;
+		if (thrum__wait_claim(&first->wait, hand ? HANDED : RETRY)) {
+			*state = hand ? LOCKED : WOKEN;
+			break;
+		}
 	}
-	return thrum__waitq_first(queue) != NULL ? state | WAITERS : state;
+	if (thrum__waitq_first(queue) != NULL)
+		*state |= WAITERS;
+	return first;
 }
 
-static void unlock_slow(struct thrum_mutex *mutex)
+/* Unlock, steps 2 and 3. False: nobody waits any more, and the caller still holds the mutex. */
+static bool unlock_slow(struct thrum_mutex *mutex)
 {
-	struct thrum__waiter *next;
+	uint32_t state;
 
 	thrum__waitq_lock(&mutex->waiters_);
 	ASSERT(!(__atomic_load_n(&mutex->state_, __ATOMIC_RELAXED) & WOKEN)); /* [I1] */
-	uint32_t state = choose_next(mutex, &next);
+	struct thrum__waiter *next = choose_next(mutex, &state);
 	ASSERT(!(state & WAITERS) || (state & (LOCKED | WOKEN))); /* [I2] */
 	__atomic_store_n(&mutex->state_, state, __ATOMIC_RELEASE);
 	thrum__waitq_unlock(&mutex->waiters_);
-	if (next != NULL)
-		thrum__wait_wake(&next->wait);
+	if (next == NULL)
+		return false;
+	thrum__wait_wake(&next->wait);
+	return true;
 }
 
 void thrum_mutex_unlock(struct thrum_mutex *mutex)
@@ -226,11 +235,15 @@ void thrum_mutex_unlock(struct thrum_mutex *mutex)
 	uint32_t state = LOCKED;
 
 	owner_clear(mutex);
-	while (!(state & WAITERS) || (state & WOKEN)) {
+	for (;;) {
+		if ((state & WAITERS) && !(state & WOKEN)) {
+			if (unlock_slow(mutex))
+				return;
+			state = LOCKED;
+		}
 		if (__atomic_compare_exchange_n(&mutex->state_, &state, state & ~(uint32_t)LOCKED,
 			    false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 			return;
 		CHECK(state & LOCKED);
 	}
-	unlock_slow(mutex);
 }
