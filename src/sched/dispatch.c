@@ -29,7 +29,10 @@
  * [I2] Whoever is counted in searching will look at every queue after it is no longer counted: it
  *      either stops without work and does M2..M4, or finds some and, being the last, checks and
  *      wakes another. So S4 may leave the work to it.
- * [I3] A submitter raises `searching` only together with taking a machine off the idle list, both
+ * [I3] Who moves threads from one queue to another holds them in neither for a moment, in which an
+ *      M4 may miss them. So the mover is a submitter again: once they are in place it does S2..S5,
+ *      or is counted in searching and leaves that to [I2].
+ * [I4] A submitter raises `searching` only together with taking a machine off the idle list, both
  *      under idle_lock. Raising it first and lowering it again when nobody was idle would make a
  *      second submitter skip its wake in between while nobody searches at all.
  *
@@ -207,8 +210,12 @@ static struct thrum_thread *take_injected(struct thrum__processor *processor)
 	if (count == 0)
 		return NULL;
 	uint32_t share = count / runtime->count + 1;
-	return thrum__queue_move(
+	struct thrum_thread *thread = thrum__queue_move(
 		&runtime->inject, &processor->inbox, share < INJECT_BATCH ? share : INJECT_BATCH);
+	/* [I3]; if we are counted in searching, this leaves it to stop_searching. */
+	if (runtime->count > 1 && thrum__queue_count(&processor->inbox) > 0)
+		thrum__notify(runtime);
+	return thread;
 }
 
 static struct thrum_thread *steal_from(
@@ -250,7 +257,10 @@ static void stop_searching(struct thrum__machine *machine, bool found)
 	struct thrum__runtime *runtime = machine->processor->runtime;
 	machine->searching = false;
 	uint32_t before = __atomic_fetch_sub(&runtime->searching, 1, __ATOMIC_SEQ_CST);
-	if (found && before == 1 && work_visible(machine->processor))
+	if (!found || before != 1)
+		return;
+	thrum__full_fence(); /* S4 of a submitter, or our look at its queue: one sees the other */
+	if (work_visible(machine->processor))
 		thrum__notify(runtime);
 }
 

@@ -60,6 +60,7 @@ static void start_later(struct thrum__machine *machine, struct thrum_thread *thr
 		thrum__log(THRUM__LOG_WARN,
 			"no memory for another stack: green threads wait until one is free");
 	thrum__queue_push(&machine->processor->runtime->inject, thread);
+	thrum__notify(machine->processor->runtime); /* a sleeping worker may have stacks left */
 	nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
 }
 
