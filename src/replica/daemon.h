@@ -42,7 +42,7 @@ struct replica_daemon {
 	struct replica_datadir dir;
 	char name[REPLICA_SHARE_NAME_MAX + 1];
 	char address[THRUM_ADDRESS_MAX];
-	int64_t rescan_ns;
+	int64_t rescan_ns, stall_ns;
 
 	struct thrum_mutex lock;
 	struct replica_index *index; /* [lock] */
@@ -138,6 +138,7 @@ void replica_expected_stat(const struct replica_entry *entry, struct replica_sta
 /* ---------------------------------------------------------------- link.c */
 
 struct replica_channel {
+	struct replica_link *link;
 	struct rpc_client *client;
 	unsigned users; /* [lock] */
 };

@@ -57,6 +57,22 @@ static size_t write_payload(
 	return (size_t)(p - payload);
 }
 
+/*
+ * A name as a peer gives it, made fit for logs and terminals: what would have to be escaped becomes
+ * a question mark.
+ */
+static void take_name(char out[REPLICA_SHARE_NAME_MAX + 1], const char *name, size_t len)
+{
+	char escaped[4 * REPLICA_SHARE_NAME_MAX + 1], plain[sizeof(escaped)];
+	size_t o = 0;
+	thrum__escape(escaped, sizeof(escaped), name, len);
+	for (const char *at = escaped; *at != '\0'; at++) {
+		plain[o++] = *at == '\\' ? '?' : *at;
+		at += *at == '\\' ? strlen("x00") : 0;
+	}
+	thrum__escape(out, REPLICA_SHARE_NAME_MAX + 1, plain, o); /* cuts whole characters */
+}
+
 struct payload {
 	int role;
 	char name[REPLICA_SHARE_NAME_MAX + 1];
@@ -71,7 +87,7 @@ static bool read_payload(struct payload *out, const uint8_t *bytes, size_t len)
 	out->role = bytes[1];
 	if (rest < n || rest - n != (out->role == ROLE_JOIN ? REPLICA_TOKEN_SIZE : 0))
 		return false;
-	thrum__escape(out->name, sizeof(out->name), (const char *)bytes + 3, n);
+	take_name(out->name, (const char *)bytes + 3, n);
 	out->token = out->role == ROLE_JOIN ? bytes + 3 + n : NULL;
 	return true;
 }
@@ -157,7 +173,7 @@ static int hello(struct replica_link *link, struct rpc_client *client)
 	char name[REPLICA_SHARE_NAME_MAX + 1];
 	memcpy(peer.key, link->key, sizeof(peer.key));
 	memcpy(peer.replica.bytes, reply->replica_id.data, REPLICA_ID_SIZE);
-	thrum__escape(name, sizeof(name), reply->name, strlen(reply->name));
+	take_name(name, reply->name, strlen(reply->name));
 	rpc_message_free(&reply->base);
 
 	replica_lock(daemon);
@@ -189,7 +205,7 @@ static void wait_idle(struct replica_link *link, struct replica_channel *channel
 static int run_channel(struct replica_link *link, struct rpc_transport *transport)
 {
 	struct replica_daemon *daemon = link->daemon;
-	struct replica_channel channel = {0};
+	struct replica_channel channel = {.link = link};
 	int r = rpc_client_create(&channel.client, transport, NULL);
 	if (r < 0)
 		return r;

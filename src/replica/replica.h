@@ -22,6 +22,7 @@ struct replica_daemon_config {
 	const char *listen; /* "HOST:PORT"; port 0: the one used last time, or any free one */
 	const char *name;   /* shown to peers' people; NULL: the host's name */
 	unsigned rescan_s;  /* seconds between full scans; 0: 600 */
+	unsigned stall_s;   /* seconds a peer may send nothing in the middle of a transfer; 0: 60 */
 };
 
 /*

@@ -15,6 +15,8 @@
 #define RETRY_LATE (15 * THRUM_S)
 #define REOPEN     (1 * THRUM_S)
 
+enum { DOUBLINGS = 6 }; /* of the time to a retry, while retries do not help */
+
 bool replica_session_in_sync(const struct replica_session *session)
 {
 	struct replica_vt m = {0}, s = {0};
@@ -52,22 +54,30 @@ static int hear(struct replica_session *session, const Replicad__V1__WatchEvent 
 	return r;
 }
 
-/* Pulls everything. Gives when to try again: THRUM_FOREVER if only news is worth it. */
-static int pull_all(struct replica_session *session, thrum_deadline *again)
+/*
+ * Pulls everything. Gives when to try again: THRUM_FOREVER if only news is worth it.
+ * vain: how many of the last tries changed nothing.
+ */
+static int pull_all(struct replica_session *session, unsigned *vain, thrum_deadline *again)
 {
 	struct replica_pull_result result = {0};
 	struct replica_pull_options options = {.path = ""};
+	int64_t wait = RETRY_SOON << *vain;
 	*again = THRUM_FOREVER;
 	int r = replica_pull(session->folder, session->link, session->channel, &options, &result);
+	if (r >= 0 && (!result.retry || result.files > 0))
+		*vain = 0;
+	else if (*vain < DOUBLINGS)
+		++*vain;
 	if (r < 0) {
 		if (r != -ECANCELED)
 			thrum__log(THRUM__LOG_WARN, "share %s from %s: %s", session->folder->name,
 				session->link->name, thrum_strerror(r));
-		*again = thrum_after(RETRY_SOON * 5);
+		*again = thrum_after(wait * 5);
 		return r;
 	}
 	if (result.retry)
-		*again = thrum_after(RETRY_SOON);
+		*again = thrum_after(wait);
 	else if (result.errors > 0)
 		*again = thrum_after(RETRY_LATE);
 	replica_lock(session->folder->daemon);
@@ -119,6 +129,7 @@ static int open_watch(struct replica_session *session, struct rpc_call **out)
 static int listen_to(struct replica_session *session, struct rpc_call *call)
 {
 	thrum_deadline again = THRUM_FOREVER;
+	unsigned vain = 0;
 	for (;;) {
 		Replicad__V1__WatchEvent *event;
 		int r = rpc_call_recv(call, &replicad__v1__watch_event__descriptor,
@@ -133,10 +144,20 @@ static int listen_to(struct replica_session *session, struct rpc_call *call)
 			return r;
 		if (!due)
 			continue;
-		r = pull_all(session, &again);
-		if (r < 0 && (r == -ECANCELED || !rpc_client_alive(session->channel->client)))
+		r = pull_all(session, &vain, &again);
+		if (r < 0 && (thrum_canceled() || !rpc_client_alive(session->channel->client)))
 			return r;
 	}
+}
+
+/* The peer broke the rules: nothing more is asked on this connection. */
+static void hang_up(struct replica_session *session)
+{
+	struct replica_link *link = session->link;
+	thrum__log(THRUM__LOG_ERROR, "%s sent malformed vectors: closing its connection", link->name);
+	replica_events_publish(&link->daemon->events, REPLICA_EVENT_ERROR, session->folder->name,
+		NULL, link->name, "sent malformed vectors: connection closed");
+	rpc_client_close(session->channel->client);
 }
 
 static void *session_main(void *arg)
@@ -152,8 +173,11 @@ static void *session_main(void *arg)
 		if (r == 0) {
 			r = listen_to(session, call);
 			rpc_call_destroy(call);
+			if ((r == THRUM_EFORMAT || r == -EMSGSIZE) &&
+				rpc_client_alive(session->channel->client))
+				hang_up(session);
 		}
-		if (r == -ECANCELED || thrum_sleep(REOPEN) < 0)
+		if (thrum_canceled() || thrum_sleep(REOPEN) < 0)
 			break;
 	}
 	replica_lock(daemon);

@@ -10,8 +10,76 @@ enum {
 	CHILDREN_MAX = 10 * 1000 * 1000, /* of one directory: a bound, not a limit anybody meets */
 };
 
-#define LIST_IDLE  (60 * THRUM_S) /* without a part coming */
-#define FETCH_IDLE (60 * THRUM_S)
+#define LIST_IDLE (60 * THRUM_S) /* without room for a part */
+
+/* ---------------------------------------------------------------- patience */
+
+/* Bytes that must move on a connection while we wait for stall_ns; PINGs alone are fewer. */
+enum { STALL_BYTES = 1024 };
+
+/*
+ * How long a peer is waited for. Slow is not stalled: what counts is what moves on the whole connection, and calls
+ * share it. A peer that has stalled loses its connection, so that a pull from it does not hold up all others.
+ */
+struct patience {
+	const struct replica_source *source;
+	struct rpc_traffic before;
+	thrum_deadline deadline;
+};
+
+static void begin_wait(struct patience *patience, const struct replica_source *source)
+{
+	patience->source = source;
+	patience->before = rpc_client_traffic(source->channel->client);
+	patience->deadline = thrum_after(source->folder->daemon->stall_ns);
+}
+
+/* Judges the result of a wait until the deadline: true to wait again, with the next one. */
+static bool wait_again(struct patience *patience, int r)
+{
+	const struct replica_source *source = patience->source;
+	if (r != -ETIMEDOUT || thrum_now() < patience->deadline)
+		return false;
+	struct rpc_traffic before = patience->before;
+	begin_wait(patience, source);
+	if (patience->before.in - before.in + patience->before.out - before.out >= STALL_BYTES)
+		return true;
+	thrum__log(THRUM__LOG_WARN, "%s stalled for %lld s: closing its connection", source->channel->link->name,
+		(long long)(source->folder->daemon->stall_ns / THRUM_S));
+	rpc_client_close(source->channel->client);
+	return false;
+}
+
+/* What a peer's answer means here: it cannot cancel us; what unpacks to far more is malformed. */
+static int judge(int r)
+{
+	if (r == -ECANCELED && !thrum_canceled())
+		return -ECONNABORTED;
+	return r == -EMSGSIZE ? THRUM_EFORMAT : r;
+}
+
+static int patient_recv(const struct replica_source *source, struct rpc_call *call,
+	const ProtobufCMessageDescriptor *type, ProtobufCMessage **out)
+{
+	struct patience patience;
+	int r;
+	begin_wait(&patience, source);
+	do
+		r = rpc_call_recv(call, type, out, patience.deadline);
+	while (wait_again(&patience, r));
+	return judge(r);
+}
+
+static int patient_send(const struct replica_source *source, struct rpc_call *call, const ProtobufCMessage *message)
+{
+	struct patience patience;
+	int r;
+	begin_wait(&patience, source);
+	do
+		r = rpc_call_send(call, message, patience.deadline);
+	while (wait_again(&patience, r));
+	return judge(r);
+}
 
 /* ---------------------------------------------------------------- listings, receiving */
 
@@ -47,10 +115,10 @@ static int take_child(struct replica_child *child, const Replicad__V1__Entry *en
 	version->mode = entry->mode;
 	version->mtime_ns = entry->mtime_ns;
 	version->size = entry->size;
-	if (entry->hash.len == REPLICA_HASH_SIZE)
-		memcpy(version->hash, entry->hash.data, REPLICA_HASH_SIZE);
-	else if (entry->hash.len != 0)
+	if (entry->hash.len != (version->state == REPLICA_FILE ? REPLICA_HASH_SIZE : 0))
 		return THRUM_EFORMAT;
+	if (version->state == REPLICA_FILE)
+		memcpy(version->hash, entry->hash.data, REPLICA_HASH_SIZE);
 	if (version->state == REPLICA_SYMLINK &&
 		(version->target = take_string(&entry->target)) == NULL)
 		return THRUM_EFORMAT;
@@ -93,13 +161,14 @@ static int take_head(struct replica_listing *out, const Replicad__V1__ListHead *
 	return r < 0 ? r : replica_vt_decode(&out->s, head->s.data, head->s.len);
 }
 
-static int receive_parts(struct rpc_call *call, struct replica_listing *out)
+static int receive_parts(
+	const struct replica_source *source, struct rpc_call *call, struct replica_listing *out)
 {
 	size_t cap = 0;
 	for (bool first = true;; first = false) {
 		Replicad__V1__ListPart *part;
-		int r = rpc_call_recv(call, &replicad__v1__list_part__descriptor,
-			(ProtobufCMessage **)&part, thrum_after(LIST_IDLE));
+		int r = patient_recv(
+			source, call, &replicad__v1__list_part__descriptor, (ProtobufCMessage **)&part);
 		if (r == THRUM_EEOF)
 			return first ? THRUM_EFORMAT : 0;
 		if (r < 0)
@@ -127,10 +196,10 @@ int replica_source_list(const struct replica_source *source, const char *dir, co
 		source->channel->client, "/replicad.v1.Peer/List", NULL, 0, THRUM_FOREVER, &call);
 	if (r < 0)
 		return r;
-	r = rpc_call_send(call, &request.base, THRUM_FOREVER);
+	r = patient_send(source, call, &request.base);
 	if (r == 0) {
 		rpc_call_close_send(call);
-		r = receive_parts(call, out);
+		r = receive_parts(source, call, out);
 	}
 	rpc_call_destroy(call);
 	if (r == 0 && only != NULL && (out->only = strdup(only)) == NULL)
@@ -288,7 +357,7 @@ static int fetch_open(void *ctx, bool with_signature)
 	up.request = &request;
 	int r = rpc_client_open(fetch->source->channel->client, "/replicad.v1.Peer/Fetch", NULL, 0,
 		THRUM_FOREVER, &fetch->call);
-	return r < 0 ? r : rpc_call_send(fetch->call, &up.base, thrum_after(FETCH_IDLE));
+	return r < 0 ? r : patient_send(fetch->source, fetch->call, &up.base);
 }
 
 static int fetch_send(void *ctx, const struct replica_chunk *chunk)
@@ -299,7 +368,7 @@ static int fetch_send(void *ctx, const struct replica_chunk *chunk)
 	message.data = (ProtobufCBinaryData){chunk->len, (uint8_t *)chunk->data};
 	message.raw_length = chunk->raw_len;
 	up.chunk = &message;
-	return rpc_call_send(fetch->call, &up.base, thrum_after(FETCH_IDLE));
+	return patient_send(fetch->source, fetch->call, &up.base);
 }
 
 static int fetch_send_end(void *ctx)
@@ -315,8 +384,8 @@ static int fetch_recv(void *ctx, struct replica_chunk *chunk)
 	if (fetch->last != NULL)
 		rpc_message_free(&fetch->last->base);
 	fetch->last = NULL;
-	int r = rpc_call_recv(fetch->call, &replicad__v1__fetch_down__descriptor,
-		(ProtobufCMessage **)&fetch->last, thrum_after(FETCH_IDLE));
+	int r = patient_recv(fetch->source, fetch->call, &replicad__v1__fetch_down__descriptor,
+		(ProtobufCMessage **)&fetch->last);
 	if (r < 0)
 		return r;
 	if (fetch->last->chunk == NULL)
