@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "replica/intent.h"
+
 /*
  * Order, for a whole batch (a crash of the machine at any point leaves each file old or new, and
  * the index not ahead of the disk):
@@ -169,27 +171,43 @@ static int close_visit(struct replica_batch *batch, struct replica_op *op)
 
 /* ---------------------------------------------------------------- the batch */
 
-static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
+static bool installs(const struct replica_op *op)
+{
+	return op->task != REPLICA_OP_CLOSE && op->their_s != NULL &&
+	       op->visit->tasks[op->task].action == REPLICA_DO_INSTALL;
+}
+
+/* Notes durably what is about to be installed. [lock] held. */
+static int note_intents(struct replica_batch *batch, struct thrum__list *ops)
+{
+	struct replica_daemon *daemon = batch->folder->daemon;
+	int r = replica_index_begin(daemon->index);
+	if (r < 0)
+		return r;
+	thrum__list_foreach (node, ops) {
+		const struct replica_op *op = thrum__container_of(node, struct replica_op, node);
+		if (r == 0 && installs(op))
+			r = replica_intent_put(batch->folder, batch->link->peer,
+				&op->visit->tasks[op->task], op->their_s);
+	}
+	return replica_end(daemon, r);
+}
+
+/* Does every op in one transaction. [lock] held. */
+static int perform(struct replica_batch *batch, struct thrum__list *ops, bool intents)
 {
 	struct replica_folder *folder = batch->folder;
 	struct replica_daemon *daemon = folder->daemon;
-	bool content = false, disk = false;
-	int flushed = 0;
-
-	thrum__list_foreach (node, ops)
-		content |= thrum__container_of(node, struct replica_op, node)->staged != NULL;
-	if (content)
-		flushed = replica_root_sync(folder->root);
-
-	replica_lock(daemon);
-	int r = flushed < 0 ? flushed : replica_index_begin(daemon->index);
-	bool begun = r == 0;
+	bool disk = false;
+	int r = replica_index_begin(daemon->index);
+	if (r < 0)
+		return r;
 	thrum__list_foreach (node, ops) {
 		struct replica_op *op = thrum__container_of(node, struct replica_op, node);
 		bool close = op->task == REPLICA_OP_CLOSE;
 		op->result = r < 0 ? r : close ? close_visit(batch, op) : commit_leaf(batch, op);
 		disk |= !close || op->touched;
-		if (r == 0 && op->result == 0 && !close && batch->clear_errors)
+		if (op->result == 0 && !close && batch->clear_errors)
 			(void)replica_index_error_set(
 				daemon->index, folder->id, op->visit->tasks[op->task].path, NULL);
 		/* Memory or the index gave out: what is in the transaction is in doubt. */
@@ -198,10 +216,30 @@ static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
 	}
 	if (r == 0 && disk)
 		r = replica_root_sync(folder->root);
-	if (begun)
-		r = replica_end(daemon, r);
+	if (r == 0 && intents)
+		r = replica_intents_clear(folder);
+	return replica_end(daemon, r);
+}
+
+static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
+{
+	struct replica_folder *folder = batch->folder;
+	bool content = false, intents = false;
+	int r = 0;
+	thrum__list_foreach (node, ops) {
+		const struct replica_op *op = thrum__container_of(node, struct replica_op, node);
+		content |= op->staged != NULL;
+		intents |= installs(op);
+	}
+	if (content)
+		r = replica_root_sync(folder->root);
+	replica_lock(folder->daemon);
+	if (r == 0 && intents)
+		r = note_intents(batch, ops);
+	if (r == 0)
+		r = perform(batch, ops, intents);
 	replica_folder_touch(folder);
-	replica_unlock(daemon);
+	replica_unlock(folder->daemon);
 
 	struct thrum__list *node;
 	while ((node = thrum__list_pop_front(ops)) != NULL) {

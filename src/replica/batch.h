@@ -26,7 +26,9 @@ struct replica_op {
 	struct replica_visit *visit;
 	size_t task;                   /* the leaf, or REPLICA_OP_CLOSE */
 	struct replica_staged *staged; /* content to install; NULL: none */
-	bool touched;                  /* close: something in the directory changed on disk */
+	const struct replica_vt
+		*their_s; /* leaf: what the source knows in the directory, effective */
+	bool touched;     /* close: something in the directory changed on disk */
 	int result;
 	struct thrum_semaphore done;
 };

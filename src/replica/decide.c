@@ -12,7 +12,8 @@
  *   A       B       test                      verdict
  *   ignored or ignored                        ignored
  *   absent  absent                            both absent
- *   live    live    m_A <= s_B                skip: B has seen and replaced it, or has it
+ *   live    live    m_A <= s_B, not m_B <= s_A    skip: B has seen and replaced it
+ *                   both known, the same          skip
  *                   m_B <= s_A                copy: A's stems from B's
  *                   equal to a person         equal
  *                   same content              the greater (mtime, mode) wins
@@ -51,6 +52,13 @@ static bool live(const struct replica_side *side)
 static bool ignored(const struct replica_side *side)
 {
 	return side->version != NULL && side->version->state == REPLICA_IGNORED;
+}
+
+/* The same event, or equal to a person. */
+static bool same(const struct replica_side *a, const struct replica_side *b)
+{
+	return (a->m != NULL && b->m != NULL && replica_vt_equal(a->m, b->m)) ||
+		replica_version_equal(a->version, b->version);
 }
 
 static enum replica_verdict by_policy(enum replica_policy policy, enum replica_verdict none,
@@ -104,17 +112,20 @@ enum replica_verdict replica_decide(const struct replica_side *theirs, const str
 			REPLICA_VERDICT_RECREATE_MINE, REPLICA_VERDICT_TAKE_DELETED,
 			REPLICA_VERDICT_RECREATE_MINE);
 	}
-	if (known(theirs->m, mine->s))
-		return REPLICA_VERDICT_SKIP;
 	if (!live(mine)) {
 		if (!known(theirs->c, mine->s))
 			return some_known(theirs->c, mine->s) ? REPLICA_VERDICT_RECREATE_THEIRS
 							      : REPLICA_VERDICT_CREATE;
+		if (known(theirs->m, mine->s))
+			return REPLICA_VERDICT_SKIP;
 		return by_policy(policy, REPLICA_VERDICT_CONFLICT_UPDATE_DELETE,
 			REPLICA_VERDICT_KEEP_DELETED, REPLICA_VERDICT_RECREATE_THEIRS,
 			REPLICA_VERDICT_RECREATE_THEIRS);
 	}
-	if (known(mine->m, theirs->s))
+	bool mine_newer = known(theirs->m, mine->s), theirs_newer = known(mine->m, theirs->s);
+	if (mine_newer && (!theirs_newer || same(theirs, mine)))
+		return REPLICA_VERDICT_SKIP;
+	if (theirs_newer && !mine_newer)
 		return REPLICA_VERDICT_COPY;
 	return concurrent(theirs->version, mine->version, dirmark, policy);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "replica/daemon.h"
+#include "replica/intent.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -158,7 +158,9 @@ static int open_root(struct replica_folder *folder)
 		.arg = folder,
 		.change = on_change,
 	};
-	r = replica_watch_start(&folder->watch, &folder->scan, on_settled, folder);
+	r = replica_intents_replay(folder);
+	if (r == 0)
+		r = replica_watch_start(&folder->watch, &folder->scan, on_settled, folder);
 	if (r < 0) {
 		snprintf(text, sizeof(text), "cannot scan and watch %s: %s", folder->dir,
 			thrum_strerror(r));

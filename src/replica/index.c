@@ -52,6 +52,11 @@ static const char schema[] =
 	"  share INTEGER NOT NULL REFERENCES shares ON DELETE CASCADE, path BLOB NOT NULL,"
 	"  verdict INTEGER NOT NULL, peer INTEGER NOT NULL, time INTEGER NOT NULL,"
 	"  UNIQUE(share, path)) STRICT;"
+	"CREATE TABLE intents(share INTEGER NOT NULL REFERENCES shares ON DELETE CASCADE,"
+	"  path BLOB NOT NULL, state INTEGER NOT NULL, mode INTEGER NOT NULL,"
+	"  mtime INTEGER NOT NULL, size INTEGER NOT NULL, hash BLOB, target BLOB,"
+	"  m BLOB NOT NULL, s BLOB NOT NULL, c BLOB NOT NULL, peer INTEGER NOT NULL,"
+	"  PRIMARY KEY(share, path)) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE errors(share INTEGER NOT NULL REFERENCES shares ON DELETE CASCADE,"
 	"  path BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY(share, path)) STRICT, WITHOUT ROWID;";
 
@@ -385,9 +390,13 @@ uint64_t replica_index_tick(struct replica_index *index)
 	return ++index->meta.now;
 }
 
-void replica_index_contact(struct replica_index *index)
+bool replica_index_contradicted(struct replica_index *index, uint64_t time)
 {
-	index->meta.contact = true;
+	struct replica_meta *meta = &index->meta;
+	if (time > (meta->contact ? meta->now : meta->start))
+		return true;
+	meta->contact = true;
+	return false;
 }
 
 sqlite3 *replica_index_sqlite(struct replica_index *index)
@@ -553,6 +562,12 @@ static int start_span(struct replica_index *index)
 	return rc;
 }
 
+int replica_index_reload(struct replica_index *index)
+{
+	int rc = meta_read(index);
+	return rc < 0 ? rc : start_span(index);
+}
+
 static int setup(struct replica_index *index)
 {
 	static const char pragmas[] =
@@ -567,9 +582,7 @@ static int setup(struct replica_index *index)
 	if (rc == 0)
 		rc = identify(index);
 	if (rc == 0)
-		rc = meta_read(index);
-	if (rc == 0)
-		rc = start_span(index);
+		rc = replica_index_reload(index);
 	return rc;
 }
 

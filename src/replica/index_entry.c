@@ -333,7 +333,8 @@ int replica_index_known(
 	/* A container's m bounds the events below it, so the roots' are enough of those. */
 	sqlite3_stmt *stmt = index_stmt(index,
 		"SELECT max(time) FROM (SELECT vt_time(s, ?1) AS time FROM entries WHERE s <> x''"
-		" UNION ALL SELECT vt_time(m, ?1) FROM entries WHERE parent IS NULL)",
+		" UNION ALL SELECT vt_time(m, ?1) FROM entries WHERE parent IS NULL"
+		" UNION ALL SELECT vt_time(s, ?1) FROM conflicts)",
 		&rc);
 	if (stmt == NULL)
 		return rc;
@@ -386,15 +387,12 @@ static int restamp_leaf(struct restamp *job, struct replica_entry *entry)
 	return rc < 0 ? rc : replica_vt_raise(&entry->c, me, now);
 }
 
-/* Leaves come before containers (see the query), so that now covers every event by then. */
 static int restamp_entry(struct restamp *job, struct replica_entry *entry)
 {
 	int rc;
 	if (entry->kind == REPLICA_LEAF) {
 		rc = restamp_leaf(job, entry);
 	} else {
-		if (replica_vt_get(&entry->m, job->old) > job->start)
-			replica_index_tick(job->index);
 		rc = replica_vt_raise(
 			&entry->m, replica_index_id(job->index), replica_index_now(job->index));
 		if (rc == 0 && entry->parent == 0)
@@ -427,6 +425,9 @@ int replica_index_entry_restamp(
 	struct restamp job = {index, old, start};
 	static const enum replica_kind order[] = {REPLICA_LEAF, REPLICA_CONTAINER};
 	for (size_t i = 0; i < thrum__countof(order); i++) {
+		/* All containers get one event, later than any leaf's: deletions left only their m. */
+		if (order[i] == REPLICA_CONTAINER)
+			replica_index_tick(index);
 		struct replica_entry entry = {0};
 		int rc;
 		while ((rc = next_stale(&job, order[i], entry.id, &entry)) == 0)

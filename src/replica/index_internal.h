@@ -24,12 +24,12 @@ struct replica_meta {
 	struct replica_id id;
 	uint64_t now;
 	/*
-	 * `now` when the database was first opened after the last contact with a peer that did not
-	 * contradict us. Should a peer then turn out to know more of us than we do, everything stamped later
-	 * may carry a number that was given out twice.
+	 * `now` when the database was first opened after the last contact with a peer. Until the next one nobody can
+	 * know a later event of ours: who does, knew us before we were set back, and what was stamped since
+	 * may bear numbers that were given out twice.
 	 */
 	uint64_t start;
-	bool contact; /* a peer did not contradict us since `start` was set */
+	bool contact; /* there was a contact since */
 };
 
 struct replica_index {
@@ -82,14 +82,20 @@ void index_bind_version(sqlite3_stmt *stmt, int at, const struct replica_version
 int index_column_version(sqlite3_stmt *stmt, int at, struct replica_version *out);
 #define INDEX_VERSION_COLUMNS "state, mode, mtime, size, hash, target"
 
+/* Reads the identity again, as at open: after the database was replaced underneath (in tests). */
+int replica_index_reload(struct replica_index *index);
+
 void replica_index_hook_add(struct replica_index *index, struct replica_index_hook *hook);
 void replica_index_hook_remove(struct replica_index_hook *hook);
 
 /* now + 1, kept with the transaction. */
 uint64_t replica_index_tick(struct replica_index *index);
 
-/* Notes that a peer knew nothing of us that we do not know. */
-void replica_index_contact(struct replica_index *index);
+/*
+ * A peer knows our events up to `time`. Can that be? True if not: the database was set back. If it can,
+ * this was a contact.
+ */
+bool replica_index_contradicted(struct replica_index *index, uint64_t time);
 
 /*
  * The database was set back: takes a new id and stamps anew what was stamped since meta.start, in all shares. The hooks'
@@ -123,6 +129,13 @@ int replica_index_entry_count(struct replica_index *index, int64_t share, struct
  */
 int replica_index_conflict_settle(struct replica_index *index, int64_t share, const char *path,
 	int64_t peer, const struct replica_vt *s);
+
+/*
+ * Forgets every conflict with `peer` below the directory `within` ("": all). A leaf of that name is
+ * another matter: file and directory may be in conflict with each other.
+ */
+int replica_index_conflict_clear(
+	struct replica_index *index, int64_t share, const char *within, int64_t peer);
 
 int replica_index_conflict_want(struct replica_index *index, int64_t share, const char *path,
 	int64_t peer, enum replica_policy wanted);

@@ -380,6 +380,26 @@ int replica_index_conflict_settle(struct replica_index *index, int64_t share, co
 	return index_run(index, stmt);
 }
 
+/* Everything below a path starts with "path/"; '0' is the byte after '/'. */
+#define PATH_BELOW " (path > CAST(?2 || '/' AS BLOB) AND path < CAST(?2 || '0' AS BLOB))"
+#define PATH_WITHIN "(?2 = x'' OR path = ?2 OR" PATH_BELOW ")"
+
+int replica_index_conflict_clear(
+	struct replica_index *index, int64_t share, const char *within, int64_t peer)
+{
+	int rc = 0;
+	sqlite3_stmt *stmt = index_stmt(index,
+		"DELETE FROM conflicts WHERE share = ?1 AND ifnull(peer, 0) = ?3 AND"
+		" (?2 = x'' OR" PATH_BELOW ")",
+		&rc);
+	if (stmt == NULL)
+		return rc;
+	sqlite3_bind_int64(stmt, 1, share);
+	bind_path(stmt, 2, within);
+	sqlite3_bind_int64(stmt, 3, peer);
+	return index_run(index, stmt);
+}
+
 int replica_index_conflict_want(struct replica_index *index, int64_t share, const char *path,
 	int64_t peer, enum replica_policy wanted)
 {
@@ -433,19 +453,15 @@ int replica_index_conflicts(struct replica_index *index, int64_t share, const ch
 	int (*fn)(void *arg, const struct replica_conflict *conflict), void *arg)
 {
 	int rc = 0;
-	size_t len = strlen(within);
-	/* Everything below starts with "within/"; '0' is the byte after '/'. */
 	sqlite3_stmt *stmt = index_stmt(index,
 		"SELECT CAST(path AS TEXT), peer, verdict, state, mode, mtime, size, hash, target,"
 		" m, s, c, my_state, my_mode, my_mtime, my_size, my_hash, my_target, since, wanted"
-		" FROM conflicts WHERE share = ?1 AND (?2 = x'' OR path = ?2 OR"
-		" (path > CAST(?2 || '/' AS BLOB) AND path < CAST(?2 || '0' AS BLOB)))"
-		" ORDER BY path, peer",
+		" FROM conflicts WHERE share = ?1 AND " PATH_WITHIN " ORDER BY path, peer",
 		&rc);
 	if (stmt == NULL)
 		return rc;
 	sqlite3_bind_int64(stmt, 1, share);
-	index_bind_blob(stmt, 2, within, len);
+	bind_path(stmt, 2, within);
 	struct replica_conflict row = {.share = share};
 	while ((rc = index_step(index, stmt)) == 1) {
 		rc = conflict_read(stmt, &row);

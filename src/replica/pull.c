@@ -43,6 +43,7 @@ struct pull {
 struct work {
 	struct pull *pull;
 	struct replica_visit *visit;
+	const struct replica_vt *their_s; /* the source's, of the visited directory */
 	size_t task;
 	struct thrum_thread *thread; /* NULL: not started, or joined */
 	bool permit_leaf, permit_dir;
@@ -150,6 +151,8 @@ static void pull_leaf(struct work *work)
 	int r = broken(pull);
 	if (r < 0)
 		return;
+	if (!marker)
+		op.their_s = work->their_s;
 	if (install && !marker &&
 		!replica_version_same_content(&task->theirs->version, &task->mine.version)) {
 		r = stage(pull, task, &staged);
@@ -286,7 +289,8 @@ static void count_ahead(struct pull *pull, const struct replica_visit *visit)
 }
 
 /* Does every task of a visit, in its order where that matters. */
-static void run_tasks(struct pull *pull, struct replica_visit *visit, struct work *works)
+static void run_tasks(struct pull *pull, struct replica_visit *visit,
+	const struct replica_vt *their_s, struct work *works)
 {
 	bool dry = pull->options->plan != NULL;
 	size_t last = SIZE_MAX; /* the removal of the directory itself */
@@ -294,7 +298,8 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit, struct wor
 	for (size_t i = 0; i < visit->count && broken(pull) == 0; i++) {
 		struct replica_task *task = &visit->tasks[i];
 		bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
-		works[i] = (struct work){.pull = pull, .visit = visit, .task = i};
+		works[i] =
+			(struct work){.pull = pull, .visit = visit, .their_s = their_s, .task = i};
 		if (task->kind == REPLICA_LEAF && dry) {
 			plan_task(pull, task);
 			continue;
@@ -378,9 +383,16 @@ static int visit_dir(struct pull *pull, const char *dir, struct replica_listing 
 			replica_listing_fini(listing);
 		return r;
 	}
-	r = open_visit(pull, &visit, dir, listing, parent);
+	struct replica_vt their_s = {0};
+	r = replica_vt_copy(&their_s, &listing->s);
 	if (r < 0)
+		replica_listing_fini(listing);
+	else
+		r = open_visit(pull, &visit, dir, listing, parent);
+	if (r < 0) {
+		replica_vt_fini(&their_s);
 		return r;
+	}
 
 	struct work *works = calloc(visit.count + 1, sizeof(*works));
 	bool changed = false;
@@ -389,7 +401,7 @@ static int visit_dir(struct pull *pull, const char *dir, struct replica_listing 
 		goto fini;
 	}
 	if (!visit.pruned)
-		run_tasks(pull, &visit, works);
+		run_tasks(pull, &visit, &their_s, works);
 	for (size_t i = 0; i < visit.count; i++) {
 		changed |= works[i].touched;
 		/* A directory that was made or removed changed its parent too. */
@@ -402,6 +414,7 @@ static int visit_dir(struct pull *pull, const char *dir, struct replica_listing 
 fini:
 	free(works);
 	replica_visit_fini(&visit);
+	replica_vt_fini(&their_s);
 	return r;
 }
 

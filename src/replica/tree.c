@@ -903,12 +903,9 @@ int replica_listing_check(const struct replica_listing *listing, bool root)
 
 int replica_tree_restored(struct replica_tree *tree, const struct replica_vt *known)
 {
-	uint64_t time = replica_vt_get(known, replica_index_id(tree->index));
-	if (time <= replica_index_now(tree->index)) {
-		if (time > 0)
-			replica_index_contact(tree->index);
+	if (!replica_index_contradicted(
+		    tree->index, replica_vt_get(known, replica_index_id(tree->index))))
 		return 0;
-	}
 	CHECK(replica_index_in_transaction(tree->index));
 	int rc = replica_index_mint(tree->index);
 	return rc < 0 ? rc : 1;

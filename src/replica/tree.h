@@ -112,10 +112,13 @@ int replica_listing_check(const struct replica_listing *listing, bool root);
 int replica_listing_absent(const struct replica_listing *parent, struct replica_listing *out);
 
 /*
- * Has this replica's database been set back (restored from a backup)? Told what a source knows: the effective s of any
- * listing, or just {my id: time}. If it knows events of ours that we do not, a new id is minted,
- * and events since the last start that had contact are stamped anew. Returns 1 if so, 0 if not, or an error.
- * replica_visit_open calls it; who *serves* should call it with what the other side knows of us, before the first listing is answered.
+ * Has this replica's database been set back (restored from a backup)? Told what another replica knows: the
+ * effective s of any listing, or just {my id: time}. If it knows events of ours that it cannot know by what we remember, a new id is
+ * minted, and events since the last start that was followed by a contact are stamped anew. Returns 1 if so, 0 if
+ * not, or an error. visit_open calls it. Who *serves* must call it with what the other side knows of us
+ * (replica_index_known there; 0 counts as well), in a transaction that is committed before the first listing is answered:
+ * what is shown afterwards may be known. Limit: a restored replica that first meets one who knows nothing of its lost events gives
+ * their numbers out again before it can find out.
  */
 int replica_tree_restored(struct replica_tree *tree, const struct replica_vt *known);
 

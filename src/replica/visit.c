@@ -81,9 +81,9 @@ static enum replica_verdict mutate(enum replica_verdict verdict, const struct re
 	if (mutant(MUTANT_PARTIAL_C) && partial_theirs)
 		return REPLICA_VERDICT_CREATE;
 	if (mutant(MUTANT_NO_RECREATE) && verdict == REPLICA_VERDICT_RECREATE_MINE && !partial_mine)
-		return REPLICA_VERDICT_KEEP;
+		return REPLICA_VERDICT_EQUAL;
 	if (mutant(MUTANT_NO_RECREATE) && verdict == REPLICA_VERDICT_RECREATE_THEIRS && !partial_theirs)
-		return REPLICA_VERDICT_TAKE;
+		return REPLICA_VERDICT_CREATE;
 	return verdict;
 }
 
@@ -491,12 +491,16 @@ static int bump(struct change *change)
 	return tree_raise(tree, change->dir, &event);
 }
 
-/* Their leaf becomes ours, event and all. */
+/*
+ * Their leaf becomes ours, event and all. If things happened here that they do not know, some third replica may
+ * hold, as the newer one, a version that ours now counts as superseded: it must come and see.
+ */
 static int adopt(struct change *change, const struct replica_version *version,
 	const struct replica_ident *ident)
 {
 	struct replica_entry *leaf = change->leaf;
 	struct replica_tree *tree = change->state->tree;
+	bool more_known = !replica_vt_leq(&change->dir->m, &change->theirs_s);
 	int rc = tree_live(&leaf->version) ? replica_vt_join(&leaf->c, &change->theirs->c)
 					   : replica_vt_copy(&leaf->c, &change->theirs->c);
 	if (rc == 0)
@@ -506,7 +510,9 @@ static int adopt(struct change *change, const struct replica_version *version,
 	leaf->ident = ident != NULL ? *ident : (struct replica_ident){0};
 	if (rc == 0)
 		rc = tree_raise(tree, change->dir, &leaf->m);
-	return rc < 0 ? rc : tree_raise(tree, change->dir, &leaf->c);
+	if (rc == 0)
+		rc = tree_raise(tree, change->dir, &leaf->c);
+	return rc < 0 || !more_known ? rc : bump(change);
 }
 
 /* A version as a new event of ours; `fresh`: as a new creation too. */
@@ -567,14 +573,8 @@ static int apply(struct change *change, enum replica_verdict verdict,
 		return rc < 0 ? rc : restate(change, version, ident, false);
 	case REPLICA_VERDICT_RECREATE_THEIRS:
 		return restate(change, version, ident, true);
-	case REPLICA_VERDICT_RECREATE_MINE: {
-		struct replica_version mine = {0};
-		rc = replica_version_copy(&mine, &leaf->version);
-		if (rc == 0)
-			rc = restate(change, &mine, &leaf->ident, true);
-		replica_version_fini(&mine);
-		return rc;
-	}
+	case REPLICA_VERDICT_RECREATE_MINE:
+		return restate(change, &leaf->version, &leaf->ident, true);
 	case REPLICA_VERDICT_DELETE:
 		return forget(change);
 	case REPLICA_VERDICT_TAKE_DELETED:
@@ -811,8 +811,15 @@ static int close_passive(struct replica_visit_state *state, struct tree_node *di
 	if (covered && !task->contested_ &&
 		!(both && !replica_vt_leq(&child->c, &task->mine.c)))
 		return 0;
-	int rc = tree_leaf_get(state->tree, dir, task->name, &task->mine);
-	return rc < 0 ? rc : conclude(state, dir, task, &task->mine, NULL, NULL);
+	struct replica_entry now = {0};
+	int rc = tree_leaf_get(state->tree, dir, task->name, &now);
+	if (rc >= 0 && !same_leaf(&now, &task->mine))
+		/* A local event came after the decision: what is known counts, what was there no more. */
+		set_verdict(task, REPLICA_VERDICT_INDEPENDENT);
+	if (rc >= 0)
+		rc = conclude(state, dir, task, &now, NULL, NULL);
+	replica_entry_fini(&now);
+	return rc;
 }
 
 /* A container that was pruned: it learns what they know, unless its directory already does. */
@@ -840,12 +847,21 @@ static int close_pruned(
 	return rc;
 }
 
+/* Everything below a directory is complete: so is what was in conflict there. */
+static int forget_conflicts(struct replica_visit_state *state, const char *path)
+{
+	struct replica_tree *tree = state->tree;
+	return replica_index_conflict_clear(tree->index, tree->share, path, state->peer);
+}
+
 /* A visit that had nothing to do. */
 static int close_unneeded(struct replica_visit *visit)
 {
 	struct replica_visit_state *state = visit->state_;
 	struct replica_task all = {.path = visit->path};
 	int rc = close_pruned(state, state->tree->root, &all, false);
+	if (rc == 0)
+		rc = forget_conflicts(state, visit->path);
 	return rc < 0 ? rc : 1;
 }
 
@@ -871,9 +887,11 @@ static int close_rest(struct replica_visit *visit, struct tree_node *dir, bool c
 	int rc = 0;
 	for (size_t i = 0; i < visit->count && rc == 0; i++) {
 		struct replica_task *task = &visit->tasks[i];
-		if (task->kind == REPLICA_CONTAINER && task->pruned)
+		if (task->kind == REPLICA_CONTAINER && task->pruned) {
 			rc = close_pruned(visit->state_, dir, task, complete);
-		else if (task->kind == REPLICA_LEAF && !task->committed_ && !task->failed_ &&
+			if (rc == 0 && !complete)
+				rc = forget_conflicts(visit->state_, task->path);
+		} else if (task->kind == REPLICA_LEAF && !task->committed_ && !task->failed_ &&
 			passive(task->verdict))
 			rc = close_passive(visit->state_, dir, task, complete);
 	}
@@ -904,6 +922,8 @@ int replica_visit_close(struct replica_visit *visit)
 		rc = tree_learn(tree, dir, &state->theirs.s);
 	if (rc == 0 && valid)
 		rc = close_rest(visit, dir, whole);
+	if (rc == 0 && whole)
+		rc = forget_conflicts(state, visit->path);
 	if (rc == 0)
 		rc = tree_raise(tree, dir, &state->theirs.m);
 	if (rc == 0)
