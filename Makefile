@@ -57,10 +57,11 @@ SRC_delta   := diff.c emit.c format.c index.c job.c load.c md4.c patch.c sign.c 
 SRC_noise   := noise.c
 SRC_grpc    := call.c conn.c headers.c open.c status.c wire.c
 SRC_rpc     := call.c client.c conn.c health.c message.c noise_transport.c server.c transport.c
-SRC_replica := alter.c batch.c conflict.c content.c control_service.c control_share.c control_sync.c daemon.c \
-	datadir.c decide.c event.c fetch.c folder.c hash.c index.c index_entry.c index_rows.c link.c \
-	notify.c path.c peer_service.c pull.c record.c resolve.c root.c scan.c serve.c session.c source.c stage.c \
-	ticket.c transfer.c tree.c visit.c vtime.c watch.c watch_map.c
+SRC_replica := alter.c batch.c conflict.c content.c control_service.c control_share.c \
+	control_sync.c daemon.c datadir.c decide.c event.c fetch.c folder.c hash.c index.c \
+	index_entry.c index_rows.c intent.c link.c notify.c path.c peer_service.c pull.c record.c \
+	resolve.c root.c scan.c serve.c session.c source.c stage.c ticket.c transfer.c tree.c visit.c \
+	vtime.c watch.c watch_map.c
 
 ARCH ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//')
 ASM_ctx := $(sort $(wildcard asm/$(ARCH)/*.S))
