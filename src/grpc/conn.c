@@ -26,6 +26,8 @@ enum {
 	RESET_BURST = 10000, /* client resets before nghttp2 gives up on the peer; 1,000 and 33/s by
 				default */
 	RESET_RATE = 1000,
+	MAX_BACKLOG =
+		4096, /* frames a server owes a client that makes it answer and does not read */
 };
 
 static const uint8_t drain_ping[8] = "draining";
@@ -348,6 +350,9 @@ int grpc_conn_feed(struct grpc_conn *conn, const void *bytes, size_t len)
 	ssize_t n = nghttp2_session_mem_recv(conn->session, bytes, len);
 	if (n >= 0)
 		reset_late(conn);
+	if (n >= 0 && conn->server &&
+		nghttp2_session_get_outbound_queue_size(conn->session) > MAX_BACKLOG)
+		n = NGHTTP2_ERR_FLOODED;
 	return outcome(conn, n);
 }
 

@@ -410,6 +410,31 @@ START_TEST(a_ping_is_answered_and_a_flood_of_them_is_bounded)
 }
 END_TEST
 
+START_TEST(answers_that_nobody_reads_do_not_pile_up)
+{
+	struct pair pair;
+	struct thrum__buf bytes = {0};
+	int r = 0, rounds = 0;
+	pair_start(&pair, NULL, NULL);
+	pair_pump(&pair);
+	for (; r == 0 && rounds < 9000;
+		rounds++) { /* fewer than what the reset limiter would stop */
+		struct grpc_call *call;
+		ck_assert_int_eq(
+			grpc_call_open(pair.client.conn, "/a/b", NULL, 0, NULL, 0, &call), 0);
+		ck_assert_int_eq(grpc_conn_pull(pair.client.conn, &bytes, 1 << 20), 0);
+		grpc_call_release(call);
+		ck_assert_int_eq(grpc_conn_pull(pair.client.conn, &bytes, 1 << 20), 0);
+		r = grpc_conn_feed(
+			pair.server.conn, thrum__buf_head(&bytes), thrum__buf_len(&bytes));
+		thrum__buf_clear(&bytes);
+	}
+	ck_assert_int_eq(r, THRUM_EFORMAT);
+	thrum__buf_fini(&bytes);
+	pair_end(&pair);
+}
+END_TEST
+
 Suite *suite_core(void)
 {
 	Suite *suite = suite_create("grpc/core");
@@ -437,6 +462,7 @@ Suite *suite_core(void)
 	tcase_add_test(ends, a_draining_server_finishes_what_runs_and_takes_no_more);
 	tcase_add_test(ends, garbage_is_not_http2);
 	tcase_add_test(ends, a_ping_is_answered_and_a_flood_of_them_is_bounded);
+	tcase_add_test(ends, answers_that_nobody_reads_do_not_pile_up);
 	suite_add_tcase(suite, ends);
 	return suite;
 }
