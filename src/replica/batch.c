@@ -2,6 +2,7 @@
 #include "replica/batch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "replica/intent.h"
 
@@ -169,6 +170,89 @@ static int close_visit(struct replica_batch *batch, struct replica_op *op)
 	return complete;
 }
 
+/* ---------------------------------------------------------------- flushing */
+
+/*
+ * A flush of the whole file system waits for everybody's data, so a few files are flushed one by
+ * one; many are cheaper together.
+ */
+enum { FLUSH_SINGLY = 16 };
+
+static int sync_staged(struct replica_root *root, const struct replica_op *op)
+{
+	int fd = thrum_file_open(root->staging_fd, op->staged->name, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd == -ELOOP)
+		return 0; /* a symlink: its directory's flush is its own */
+	if (fd < 0)
+		return fd;
+	int r = thrum_file_sync(fd);
+	thrum_file_close(fd);
+	return r;
+}
+
+/* Makes staged contents durable. */
+static int flush_contents(struct replica_root *root, struct thrum__list *ops)
+{
+	size_t count = 0;
+	thrum__list_foreach (node, ops)
+		count += thrum__container_of(node, struct replica_op, node)->staged != NULL;
+	if (count > FLUSH_SINGLY)
+		return replica_root_sync(root);
+	int r = 0;
+	thrum__list_foreach (node, ops) {
+		const struct replica_op *op = thrum__container_of(node, struct replica_op, node);
+		if (r == 0 && op->staged != NULL)
+			r = sync_staged(root, op);
+	}
+	return r;
+}
+
+/* The deepest directory on the way to path that is there. */
+static int sync_dir(struct replica_root *root, const char *path)
+{
+	char *dir = strdup(path);
+	int fd = dir == NULL ? -ENOMEM : replica_root_open_dir(root, dir);
+	while (fd < 0 && fd != -ENOMEM && dir[0] != '\0') {
+		char *slash = strrchr(dir, '/');
+		*(slash != NULL ? slash : dir) = '\0';
+		fd = replica_root_open_dir(root, dir);
+	}
+	free(dir);
+	if (fd < 0)
+		return fd;
+	int r = thrum_file_sync(fd);
+	thrum_file_close(fd);
+	return r;
+}
+
+/* Makes names durable: what was renamed, made and removed in the visited directories. */
+static int flush_names(struct replica_root *root, struct thrum__list *ops)
+{
+	size_t count = 0;
+	thrum__list_foreach (node, ops)
+		count++;
+	if (count > FLUSH_SINGLY)
+		return replica_root_sync(root);
+	const struct replica_visit *last = NULL;
+	int r = 0;
+	thrum__list_foreach (node, ops) {
+		const struct replica_op *op = thrum__container_of(node, struct replica_op, node);
+		size_t parent_len;
+		if (r < 0 || op->visit == last)
+			continue;
+		last = op->visit;
+		r = sync_dir(root, op->visit->path);
+		/* The directory itself may have been made or removed. */
+		if (r == 0 && op->visit->path[0] != '\0') {
+			replica_path_last(op->visit->path, &parent_len);
+			char *parent = strndup(op->visit->path, parent_len);
+			r = parent == NULL ? -ENOMEM : sync_dir(root, parent);
+			free(parent);
+		}
+	}
+	return r;
+}
+
 /* ---------------------------------------------------------------- the batch */
 
 static bool installs(const struct replica_op *op)
@@ -215,7 +299,7 @@ static int perform(struct replica_batch *batch, struct thrum__list *ops, bool in
 			r = op->result;
 	}
 	if (r == 0 && disk)
-		r = replica_root_sync(folder->root);
+		r = flush_names(folder->root, ops);
 	if (r == 0 && intents)
 		r = replica_intents_clear(folder);
 	return replica_end(daemon, r);
@@ -232,7 +316,7 @@ static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
 		intents |= installs(op);
 	}
 	if (content)
-		r = replica_root_sync(folder->root);
+		r = flush_contents(folder->root, ops);
 	replica_lock(folder->daemon);
 	if (r == 0 && intents)
 		r = note_intents(batch, ops);
