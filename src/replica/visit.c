@@ -565,8 +565,6 @@ static int apply(struct change *change, enum replica_verdict verdict,
 	case REPLICA_VERDICT_CREATE:
 		return adopt(change, version, ident);
 	case REPLICA_VERDICT_TAKE:
-		rc = adopt(change, version, ident);
-		return rc < 0 ? rc : bump(change);
 	case REPLICA_VERDICT_MERGE_THEIRS:
 	case REPLICA_VERDICT_MERGED:
 		rc = join_creations(change);
@@ -581,8 +579,10 @@ static int apply(struct change *change, enum replica_verdict verdict,
 	case REPLICA_VERDICT_KEEP_DELETED:
 		return restate(change, NULL, NULL, false);
 	case REPLICA_VERDICT_KEEP:
-	case REPLICA_VERDICT_EQUAL:
 	case REPLICA_VERDICT_MERGE_MINE:
+		rc = join_creations(change);
+		return rc < 0 ? rc : restate(change, &leaf->version, &leaf->ident, false);
+	case REPLICA_VERDICT_EQUAL:
 		rc = join_creations(change);
 		return rc < 0 ? rc : bump(change);
 	case REPLICA_VERDICT_SKIP:
