@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 enum {
-	HANDSHAKES = 64, /* strangers at once */
 	RESCAN_S = 600,
 	STALL_S = 60,
 	BACKLOG = 128,
@@ -206,7 +205,6 @@ int replica_daemon_create(struct replica_daemon **out, const struct replica_daem
 	}
 	daemon->rescan_ns = (config->rescan_s ? config->rescan_s : RESCAN_S) * THRUM_S;
 	daemon->stall_ns = (config->stall_s ? config->stall_s : STALL_S) * THRUM_S;
-	thrum_semaphore_release(&daemon->handshakes, HANDSHAKES);
 	if (config->name != NULL)
 		snprintf(daemon->name, sizeof(daemon->name), "%s", config->name);
 	else if (gethostname(daemon->name, sizeof(daemon->name) - 1) < 0)

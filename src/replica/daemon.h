@@ -28,6 +28,7 @@
 
 #include "replica/datadir.h"
 #include "replica/event.h"
+#include "replica/gate.h"
 #include "replica/index.h"
 #include "replica/replica.h"
 #include "replica/root.h"
@@ -55,7 +56,7 @@ struct replica_daemon {
 	struct thrum_listener *peer_listener, *control_listener;
 	struct rpc_server *peer_server, *control_server;
 	struct thrum_waitgroup control_connections;
-	struct thrum_semaphore handshakes; /* strangers served at once */
+	struct replica_gate gate; /* of strangers */
 };
 
 void replica_lock(struct replica_daemon *daemon);
@@ -158,6 +159,7 @@ struct replica_link {
 	struct rpc_traffic traffic;            /* atomic; all its connections ever */
 	struct thrum__list sessions;           /* [lock] */
 	struct thrum_cond idle; /* [lock] a channel came, or lost a user; or dialling failed */
+	unsigned connections;	       /* [lock] that it opened to us and are served */
 	bool dialling;          /* [lock] it has a dialler */
 };
 

@@ -34,6 +34,7 @@ enum {
 	ROLE_CALLER = 1,
 	ROLE_SERVER = 2,
 	ROLE_JOIN = 3,
+	CONNECTIONS_MAX = 16, /* of one peer to us; an honest one has two, and two dying ones */
 	PAYLOAD_MAX = 3 + REPLICA_SHARE_NAME_MAX + REPLICA_TOKEN_SIZE,
 };
 
@@ -431,6 +432,8 @@ static enum rpc_verdict admit(struct stranger *stranger, const uint8_t key[32],
 	case 0:
 		peer.id = row;
 		stranger->link = replica_link_get(daemon, &peer);
+		if (stranger->link == NULL)
+			return RPC_VERDICT_SILENT; /* it may come again with its ticket */
 		thrum__log(THRUM__LOG_INFO, "%s joined with a ticket", payload->name);
 		return RPC_VERDICT_OK;
 	case -EALREADY:
@@ -481,7 +484,8 @@ static int greet(struct stranger *stranger, struct thrum_conn *conn, struct rpc_
 	struct replica_daemon *daemon = stranger->daemon;
 	thrum_deadline deadline = thrum_after(HANDSHAKE_TIME);
 	char remote[THRUM_ADDRESS_MAX] = "";
-	int r = thrum_semaphore_acquire(&daemon->handshakes, deadline);
+	struct replica_passage passage;
+	int r = replica_gate_enter(&daemon->gate, &passage, deadline);
 	if (r < 0) {
 		thrum_conn_close(conn);
 		return r;
@@ -490,7 +494,10 @@ static int greet(struct stranger *stranger, struct thrum_conn *conn, struct rpc_
 		remote[0] = '\0';
 	struct rpc_noise_listen listen = {daemon->dir.secret_key, decide, stranger};
 	r = rpc_noise_accept(out, conn, &listen, deadline);
-	thrum_semaphore_release(&daemon->handshakes, 1);
+	if (!replica_gate_leave(&daemon->gate, &passage) && r == 0) {
+		rpc_transport_destroy(*out);
+		r = -ECANCELED;
+	}
 	if (r < 0) {
 		if (r != -ECANCELED)
 			thrum__log(THRUM__LOG_DEBUG, "handshake with %s: %s", remote,
@@ -503,6 +510,23 @@ static int greet(struct stranger *stranger, struct thrum_conn *conn, struct rpc_
 	return 0;
 }
 
+/* Counts a connection of a peer; false if it has enough of them. */
+static bool count_in(struct replica_link *link)
+{
+	replica_lock(link->daemon);
+	bool room = link->connections < CONNECTIONS_MAX;
+	link->connections += room;
+	replica_unlock(link->daemon);
+	return room;
+}
+
+static void count_out(struct replica_link *link)
+{
+	replica_lock(link->daemon);
+	link->connections--;
+	replica_unlock(link->daemon);
+}
+
 void replica_link_accept(struct replica_daemon *daemon, struct thrum_conn *conn)
 {
 	struct stranger stranger = {.daemon = daemon};
@@ -511,6 +535,12 @@ void replica_link_accept(struct replica_daemon *daemon, struct thrum_conn *conn)
 		return;
 	struct replica_link *link = stranger.link;
 	int r = 0;
+	if (!count_in(link)) {
+		thrum__log(THRUM__LOG_WARN, "%s has %d connections to us: closing one more", link->name,
+			CONNECTIONS_MAX);
+		rpc_transport_destroy(transport);
+		return;
+	}
 	rpc_transport_account(transport, &link->traffic);
 	switch (stranger.role) {
 	case ROLE_CALLER:
@@ -526,6 +556,7 @@ void replica_link_accept(struct replica_daemon *daemon, struct thrum_conn *conn)
 	}
 	if (r < 0 && r != -ECANCELED)
 		thrum__log(THRUM__LOG_DEBUG, "connection of %s: %s", link->name, thrum_strerror(r));
+	count_out(link);
 }
 
 /* ---------------------------------------------------------------- joining */
