@@ -22,7 +22,7 @@ int cmd_invite(struct cli *cli, int argc, char **argv)
 		/* The ticket alone on standard output, so that it can be captured. */
 		printf("%s\n", cli_words(reply->ticket));
 		fflush(stdout);
-		if (isatty(STDERR_FILENO))
+		if (isatty(STDOUT_FILENO))
 			fprintf(stderr,
 				"good for one replica, until %s; there: replica join TICKET DIR\n",
 				cli_time(reply->expires_us));

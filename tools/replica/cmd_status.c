@@ -69,8 +69,9 @@ static void print_share(const Replicad__V1__ShareStatus *share)
 		printf("  %s; 'replica conflicts %s' lists them\n",
 			cli_count(share->conflicts, "conflict"), cli_words(share->name));
 	if (progress != NULL && progress->files_total > 0)
-		printf("  %llu of %s, %s of %s here\n", (unsigned long long)progress->files_done,
-			cli_count(progress->files_total, "file"), cli_bytes(progress->bytes_done),
+		printf("  %llu of %llu entries, %s of %s\n",
+			(unsigned long long)progress->files_done,
+			(unsigned long long)progress->files_total, cli_bytes(progress->bytes_done),
 			cli_bytes(progress->bytes_total));
 	if (share->message[0] != '\0')
 		printf("  %s\n", cli_words(share->message));

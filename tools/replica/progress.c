@@ -9,7 +9,7 @@
  * not fit is cut, so that it never wraps.
  */
 
-enum { BAR = 20, LINE = 512, WIDTH_UNKNOWN = 80 };
+enum { BAR = 12, LINE = 512, WIDTH_UNKNOWN = 80 };
 
 static unsigned shown; /* columns in use */
 
@@ -94,7 +94,7 @@ static void show_pull(const Replicad__V1__SyncProgress *p)
 	uint64_t bytes = speed(p);
 	if (bytes > 0)
 		snprintf(rate, sizeof(rate), "  %s/s", cli_bytes(bytes));
-	snprintf(line, sizeof(line), "%s [%s] %3d%%  %llu/%llu files  %s of %s%s  from %s",
+	snprintf(line, sizeof(line), "%s [%s] %3d%%  %llu/%llu entries  %s/%s%s  from %s",
 		cli_words(p->share), bar, (int)(part * 100), (unsigned long long)p->files_done,
 		(unsigned long long)p->files_total, cli_bytes(p->bytes_done),
 		cli_bytes(p->bytes_total), rate, cli_words(p->peer));
