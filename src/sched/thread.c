@@ -43,12 +43,13 @@ static void cancel_in(struct thrum_thread *thread, struct thrum__runtime *runtim
 
 /* ---------------------------------------------------------------- memory */
 
-/* Adds a slab to the free list. Under threads.lock. */
+/* Adds a slab to the free list. */
 static bool grow(void)
 {
-	struct slab *slab = calloc(1, sizeof(*slab));
+	struct slab *slab = calloc(1, sizeof(*slab)); /* maybe a system call: not under the lock */
 	if (slab == NULL)
 		return false;
+	thrum__lock(&threads.lock);
 	for (int i = SLAB - 1; i >= 0; i--) {
 		slab->threads[i].parker.thread = &slab->threads[i];
 		slab->threads[i].link = threads.free;
@@ -56,15 +57,15 @@ static bool grow(void)
 	}
 	slab->next = threads.slabs;
 	__atomic_store_n(&threads.slabs, slab, __ATOMIC_RELEASE);
+	thrum__unlock(&threads.lock);
 	return true;
 }
 
+/* Takes a batch from the process. False: it has none. */
 static bool refill(struct thrum__processor *processor)
 {
 	thrum__lock(&threads.lock);
-	while (processor->free_count < BATCH) {
-		if (threads.free == NULL && !grow())
-			break;
+	while (processor->free_count < BATCH && threads.free != NULL) {
 		struct thrum_thread *thread = threads.free;
 		threads.free = thread->link;
 		thread->link = processor->free_threads;
@@ -77,8 +78,9 @@ static bool refill(struct thrum__processor *processor)
 
 static struct thrum_thread *take_free(struct thrum__processor *processor)
 {
-	if (processor->free_count == 0 && !refill(processor))
-		return NULL;
+	while (processor->free_count == 0 && !refill(processor))
+		if (!grow())
+			return NULL;
 	struct thrum_thread *thread = processor->free_threads;
 	processor->free_threads = thread->link;
 	processor->free_count--;
@@ -198,6 +200,14 @@ void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thre
 	thrum__runtime_leave(runtime);
 }
 
+static int attr_check(const struct thrum_attr *attr)
+{
+	for (size_t i = 0; i < thrum__countof(attr->reserved_); i++)
+		if (attr->reserved_[i] != 0)
+			return -EINVAL;
+	return thrum__stack_size(attr->stack_size) == 0 ? -ENOMEM : 0;
+}
+
 int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const struct thrum_attr *attr,
 	const char *site)
 {
@@ -208,8 +218,9 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 	struct thrum__runtime *runtime = processor->runtime;
 	if (__atomic_load_n(&runtime->stopping, __ATOMIC_RELAXED))
 		return -ECANCELED;
-	if (attr != NULL && thrum__stack_size(attr->stack_size) == 0)
-		return -ENOMEM;
+	int err = attr == NULL ? 0 : attr_check(attr);
+	if (err != 0)
+		return err;
 	struct thrum_thread *thread =
 		thrum__thread_create(runtime, processor, fn, arg, attr, site, out == NULL ? 1 : 2);
 	if (thread == NULL)

@@ -92,6 +92,23 @@ START_TEST(spawn_on_an_os_thread_is_refused)
 }
 END_TEST
 
+static void *spawn_badly(void *arg)
+{
+	bool *ok = arg;
+	struct thrum_attr huge = {.stack_size = SIZE_MAX}, unknown = {.reserved_ = {0, 0, 1}};
+	must(ok, thrum_spawn_with(NULL, give_back, NULL, &huge) == -ENOMEM);
+	must(ok, thrum_spawn_with(NULL, give_back, NULL, &unknown) == -EINVAL);
+	return NULL;
+}
+
+START_TEST(spawn_with_bad_attributes_is_refused)
+{
+	bool ok = true;
+	run(_i, spawn_badly, &ok);
+	ck_assert(ok);
+}
+END_TEST
+
 static void *spawn_many(void *arg)
 {
 	static struct thrum_thread *threads[MANY];
@@ -672,6 +689,7 @@ Suite *suite_thread(void)
 	tcase_add_loop_test(basic, run_inside_a_green_thread_is_refused, 0, n);
 	tcase_add_test(basic, a_bad_config_is_refused);
 	tcase_add_test(basic, spawn_on_an_os_thread_is_refused);
+	tcase_add_loop_test(basic, spawn_with_bad_attributes_is_refused, 0, n);
 	tcase_add_loop_test(basic, join_gives_each_of_many_results, 0, n);
 	tcase_add_loop_test(basic, many_threads_live_at_once, 0, n);
 	tcase_add_loop_test(basic, a_spawn_storm_from_many_threads_runs_every_one_once, 0, n);
