@@ -87,21 +87,35 @@ static struct {
 
 /* ---------------------------------------------------------------- memory */
 
-static struct thrum__pollable *take_free(void)
+static struct thrum__list *pop_free(void)
 {
 	thrum__lock(&all.lock);
-	if (thrum__list_empty(&all.free)) {
-		struct slab *slab = calloc(1, sizeof(*slab));
-		if (slab != NULL) {
-			slab->next = all.slabs;
-			all.slabs = slab;
-			for (int i = 0; i < SLAB; i++)
-				thrum__list_push_back(&all.free, &slab->pollables[i].link);
-		}
-	}
 	struct thrum__list *link = thrum__list_pop_front(&all.free);
 	thrum__unlock(&all.lock);
-	return link == NULL ? NULL : thrum__container_of(link, struct thrum__pollable, link);
+	return link;
+}
+
+static bool grow(void)
+{
+	struct slab *slab = calloc(1, sizeof(*slab)); /* maybe a system call: not under the lock */
+	if (slab == NULL)
+		return false;
+	thrum__lock(&all.lock);
+	slab->next = all.slabs;
+	all.slabs = slab;
+	for (int i = 0; i < SLAB; i++)
+		thrum__list_push_back(&all.free, &slab->pollables[i].link);
+	thrum__unlock(&all.lock);
+	return true;
+}
+
+static struct thrum__pollable *take_free(void)
+{
+	struct thrum__list *link;
+	while ((link = pop_free()) == NULL)
+		if (!grow())
+			return NULL;
+	return thrum__container_of(link, struct thrum__pollable, link);
 }
 
 static void give_free(struct thrum__pollable *pollable)
@@ -170,29 +184,34 @@ void thrum__pollable_event(uint64_t data, uint32_t events)
 /* ---------------------------------------------------------------- registering */
 
 /*
- * The pollable is registered nowhere any more: whoever waits shall look again. Under
- * reactor->lock.
+ * The pollable, or NULL for the reactor's first, is registered nowhere any more: whoever waits
+ * shall look again. False: the reactor has none.
  */
-static void orphan(struct thrum__pollable *pollable)
+static bool orphan(struct thrum__reactor *reactor, struct thrum__pollable *pollable)
 {
 	struct thrum__list claimed[2] = {0};
-	thrum__lock(&pollable->lock);
-	pollable->reactor = NULL;
-	thrum__list_remove(&pollable->link);
-	for (int i = 0; i < 2; i++)
-		edge(&pollable->dir[i], &claimed[i]);
-	thrum__unlock(&pollable->lock);
+	thrum__lock(&reactor->lock);
+	struct thrum__list *link =
+		pollable != NULL ? &pollable->link : thrum__list_first(&reactor->pollables);
+	if (link != NULL) {
+		pollable = thrum__container_of(link, struct thrum__pollable, link);
+		thrum__lock(&pollable->lock);
+		pollable->reactor = NULL;
+		thrum__list_remove(link);
+		for (int i = 0; i < 2; i++)
+			edge(&pollable->dir[i], &claimed[i]);
+		thrum__unlock(&pollable->lock);
+	}
+	thrum__unlock(&reactor->lock);
 	wake_all(&claimed[0]);
 	wake_all(&claimed[1]);
+	return link != NULL;
 }
 
 void thrum__pollables_orphan(struct thrum__reactor *reactor)
 {
-	thrum__lock(&reactor->lock);
-	struct thrum__list *link;
-	while ((link = thrum__list_first(&reactor->pollables)) != NULL)
-		orphan(thrum__container_of(link, struct thrum__pollable, link));
-	thrum__unlock(&reactor->lock);
+	while (orphan(reactor, NULL))
+		;
 }
 
 /*
@@ -216,9 +235,7 @@ static int attach(struct thrum__pollable *pollable, struct thrum__reactor *react
 	if (!first || epoll_ctl(reactor->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
 		return 0;
 	int err = -errno;
-	thrum__lock(&reactor->lock);
-	orphan(pollable);
-	thrum__unlock(&reactor->lock);
+	orphan(reactor, pollable);
 	return err;
 }
 

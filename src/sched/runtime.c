@@ -30,8 +30,7 @@ static void finish(struct thrum__runtime *runtime)
 {
 	__atomic_store_n(&runtime->done, true, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < runtime->count; i++)
-		if (runtime->processors[i].driver != NULL)
-			thrum__driver_wake(runtime->processors[i].driver);
+		thrum__driver_wake(runtime->processors[i].driver);
 }
 
 void thrum__runtime_leave(struct thrum__runtime *runtime)

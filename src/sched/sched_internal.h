@@ -42,7 +42,7 @@ struct thrum_thread {
 	bool done;
 	struct thrum__wait *joiner;
 	struct thrum_thread *link;  /* in the one queue or free list it is in */
-	struct thrum__runtime *runtime; /* atomic; NULL while free */
+	struct thrum__runtime *runtime; /* atomic; of the last life, maybe gone, while free */
 	thrum_fn fn;
 	void *arg, *result;
 	struct thrum__ctx ctx;
@@ -135,8 +135,8 @@ bool thrum__yield_is_vain(struct thrum__processor *processor);
  */
 void thrum__notify(struct thrum__runtime *runtime);
 
-/* wait.c: fires the timers of a processor that are due. Returns the next deadline, or INT64_MAX. */
-int64_t thrum__timers_fire(struct thrum__processor *processor);
+/* wait.c: fires the timers of a processor that are due. Its machine alone. */
+void thrum__timers_fire(struct thrum__processor *processor);
 
 /* thread.c */
 struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,

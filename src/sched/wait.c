@@ -184,7 +184,7 @@ static void deadline_disarm(struct deadline *deadline)
 	thrum__unlock(&processor->timer_lock);
 }
 
-int64_t thrum__timers_fire(struct thrum__processor *processor)
+void thrum__timers_fire(struct thrum__processor *processor)
 {
 	/*
 	 * Only this processor's machine adds: what others may do meanwhile is to make the next
@@ -193,7 +193,7 @@ int64_t thrum__timers_fire(struct thrum__processor *processor)
 	int64_t next = __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED);
 	int64_t now;
 	if (next == INT64_MAX || next > (now = thrum_now()))
-		return next;
+		return;
 	struct deadline *fired = NULL, **end = &fired;
 	thrum__lock(&processor->timer_lock);
 	struct thrum__timer *timer;
@@ -205,14 +205,12 @@ int64_t thrum__timers_fire(struct thrum__processor *processor)
 		}
 	}
 	note_next(processor);
-	next = thrum__timer_next(&processor->timers);
 	thrum__unlock(&processor->timer_lock);
 	while (fired != NULL) {
 		struct thrum__wait *wait = fired->wait;
 		fired = fired->next;
 		thrum__wait_wake(wait);
 	}
-	return next;
 }
 
 /* ---------------------------------------------------------------- park */
