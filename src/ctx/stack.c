@@ -106,10 +106,18 @@ static int map_stack(size_t size, void **base)
 	return 0;
 }
 
-static void unmap_stack(void *base, size_t size)
+/*
+ * False: only the memory has gone back. The kernel merges neighbouring stacks into one mapping and
+ * cannot cut one out when the process has all the mappings it may have.
+ */
+static bool unmap_stack(void *base, size_t size)
 {
 	size_t guard = guard_size();
-	CHECK(munmap((char *)base - guard, size + guard) == 0);
+	if (munmap((char *)base - guard, size + guard) == 0)
+		return true;
+	CHECK(errno == ENOMEM);
+	(void)madvise(base, size, MADV_DONTNEED);
+	return false;
 }
 
 static void *pool_pop(size_t size)
@@ -128,25 +136,30 @@ static void *pool_pop(size_t size)
 	return stack == NULL ? NULL : stack->base;
 }
 
-static void pool_push(void *base, size_t size)
+/* False: the pool has `limit` of this size already, or takes none of it. */
+static bool pool_push(void *base, size_t size, unsigned limit)
 {
 	unsigned class = log2_of(size);
-	bool full = class > LARGEST;
-	if (!full) {
-		class -= SMALLEST;
-		struct free_stack *stack = link_of(base, size);
-		stack->base = base;
-		thrum__lock(&pool.lock);
-		full = pool.count[class] >= THRUM__STACK_POOL;
-		if (!full) {
-			stack->next = pool.first[class];
-			pool.first[class] = stack;
-			pool.count[class]++;
-		}
-		thrum__unlock(&pool.lock);
+	if (class > LARGEST)
+		return false;
+	class -= SMALLEST;
+	struct free_stack *stack = link_of(base, size);
+	stack->base = base;
+	thrum__lock(&pool.lock);
+	bool room = pool.count[class] < limit;
+	if (room) {
+		stack->next = pool.first[class];
+		pool.first[class] = stack;
+		pool.count[class]++;
 	}
-	if (full)
-		unmap_stack(base, size);
+	thrum__unlock(&pool.lock);
+	return room;
+}
+
+static void give_back(void *base, size_t size)
+{
+	if (!pool_push(base, size, THRUM__STACK_POOL) && !unmap_stack(base, size))
+		(void)pool_push(base, size, UINT32_MAX);
 }
 
 int thrum__stack_get(struct thrum__stack_cache *cache, size_t size, struct thrum__stack *out)
@@ -174,12 +187,12 @@ void thrum__stack_put(struct thrum__stack_cache *cache, struct thrum__stack *sta
 	if (cache->size == stack->size && cache->count < THRUM__STACK_CACHE)
 		cache->slots[cache->count++] = stack->base;
 	else
-		pool_push(stack->base, stack->size);
+		give_back(stack->base, stack->size);
 	*stack = (struct thrum__stack){0};
 }
 
 void thrum__stack_cache_fini(struct thrum__stack_cache *cache)
 {
 	while (cache->count > 0)
-		pool_push(cache->slots[--cache->count], cache->size);
+		give_back(cache->slots[--cache->count], cache->size);
 }
