@@ -62,8 +62,13 @@ int thrum__endpoint_parse(struct thrum__endpoint *out, const char *text)
 		return -EINVAL; /* an IPv6 address without brackets: where would its port begin? */
 	}
 	int r = copy_part(out->host, sizeof(out->host), host, len);
-	return r < 0 ? r
-		     : copy_part(out->service, sizeof(out->service), colon + 1, strlen(colon + 1));
+	if (r == 0)
+		r = copy_part(out->service, sizeof(out->service), colon + 1, strlen(colon + 1));
+	/* Who looks a number up that is too big would cut it to its low bits. */
+	if (r == 0 && strspn(out->service, "0123456789") == strlen(out->service) &&
+		strtoul(out->service, NULL, 10) > UINT16_MAX)
+		r = -EINVAL;
+	return r;
 }
 
 /* Moves IPv6 addresses before IPv4 ones, order kept otherwise: a wildcard pair is at most two. */

@@ -10,7 +10,8 @@
 START_TEST(malformed_addresses_are_refused)
 {
 	static const char *const bad[] = {"", "localhost", "localhost:", "::1:80", "[::1]", "[]:80",
-		"[::1]80", "[::1:80", "unix:", "unix:@", "a:b:c"};
+		"[::1]80", "[::1:80", "unix:", "unix:@", "a:b:c",
+		"a:65536", "a:99999999999999999999"};
 	struct thrum__endpoint endpoint;
 	for (size_t i = 0; i < thrum__countof(bad); i++)
 		ck_assert_msg(thrum__endpoint_parse(&endpoint, bad[i]) == -EINVAL, "%s", bad[i]);
