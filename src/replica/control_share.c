@@ -143,12 +143,12 @@ static void unmark(const char *dir)
 	thrum_file_close(fd);
 }
 
-/* Marks the directory and adds the share. 0, or a status with text. */
-static int found_share(struct rpc_call *call, struct replica_daemon *daemon, const char *name,
-	const char *dir, const uint8_t uuid[16], const struct inviter *inviter)
+/* Marks the directory as the share's; *fresh: it was not before. 0, or a status with text. */
+static int mark(struct rpc_call *call, const char *dir, const uint8_t uuid[16], bool *fresh)
 {
-	struct replica_link *link = NULL;
-	char text[REPLICA_TEXT];
+	char marker[PATH_MAX + sizeof("/.replica/id")];
+	snprintf(marker, sizeof(marker), "%s/.replica/id", dir);
+	*fresh = access(marker, F_OK) < 0;
 	int r = replica_root_init(dir, uuid, NULL);
 	if (r == -EEXIST)
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION,
@@ -158,6 +158,16 @@ static int found_share(struct rpc_call *call, struct replica_daemon *daemon, con
 	if (r < 0)
 		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot use %s: %s", dir,
 			thrum_strerror(r));
+	return 0;
+}
+
+/* Adds a share whose directory is marked. 0, or a status with text. */
+static int found_share(struct rpc_call *call, struct replica_daemon *daemon, const char *name,
+	const char *dir, const uint8_t uuid[16], const struct inviter *inviter)
+{
+	struct replica_link *link = NULL;
+	char text[REPLICA_TEXT];
+	int r = 0;
 	replica_lock(daemon);
 	bool taken = !is_free(daemon, name, dir, text);
 	if (!taken)
@@ -165,16 +175,22 @@ static int found_share(struct rpc_call *call, struct replica_daemon *daemon, con
 	replica_unlock(daemon);
 	if (taken)
 		return rpc_call_fail(call, GRPC_ALREADY_EXISTS, "%s", text);
-	if (r < 0) {
-		unmark(dir);
+	if (r < 0)
 		return rpc_call_fail(
 			call, GRPC_INTERNAL, "cannot add the share: %s", thrum_strerror(r));
-	}
 	if (link != NULL)
 		replica_link_refresh(link);
 	thrum__log(THRUM__LOG_INFO, "share %s: %s", name, dir);
 	replica_events_publish(&daemon->events, REPLICA_EVENT_SHARE, name, NULL, NULL, "%s", dir);
 	return 0;
+}
+
+/* A name that any terminal shows as it is, too. */
+static bool is_share_name(const char *name)
+{
+	char escaped[4 * REPLICA_SHARE_NAME_MAX + 1];
+	return replica_share_name_valid(name, strlen(name)) &&
+	       strcmp(thrum__escape(escaped, sizeof(escaped), name, strlen(name)), name) == 0;
 }
 
 int control_share(struct rpc_call *call, void *ctx)
@@ -183,13 +199,14 @@ int control_share(struct rpc_call *call, void *ctx)
 	Replicad__V1__ShareRequest *request;
 	char dir[PATH_MAX], text[REPLICA_TEXT];
 	uint8_t uuid[16];
+	bool fresh = false;
 	int r = control_recv(call, &replicad__v1__share_request__descriptor, &request);
 	if (r < 0)
 		return r;
-	if (!replica_share_name_valid(request->name, strlen(request->name)))
+	if (!is_share_name(request->name))
 		r = rpc_call_fail(call, GRPC_INVALID_ARGUMENT,
-			"'%s' cannot be a share's name: use up to %d letters, digits, '.', '_' and "
-			"'-', no slash",
+			"'%.80s' cannot be a share's name: use up to %d letters, digits, '.', '_' "
+			"and '-', no slash, and begin with a letter or digit",
 			request->name, REPLICA_SHARE_NAME_MAX);
 	else
 		r = take_dir(call, &request->dir, NULL, dir);
@@ -202,7 +219,12 @@ int control_share(struct rpc_call *call, void *ctx)
 	}
 	if (r == 0) {
 		thrum__random_bytes(uuid, sizeof(uuid));
+		r = mark(call, dir, uuid, &fresh);
+	}
+	if (r == 0) {
 		r = found_share(call, daemon, request->name, dir, uuid, NULL);
+		if (r != 0 && fresh)
+			unmark(dir);
 	}
 	if (r == 0)
 		r = control_done(call);
@@ -401,7 +423,7 @@ int control_join(struct rpc_call *call, void *ctx)
 	Replicad__V1__JoinReply reply = REPLICAD__V1__JOIN_REPLY__INIT;
 	struct replica_ticket ticket;
 	char dir[PATH_MAX], text[REPLICA_TEXT];
-	bool made = false;
+	bool made = false, fresh = false;
 	int r = control_recv(call, &replicad__v1__join_request__descriptor, &request);
 	if (r < 0)
 		return r;
@@ -415,12 +437,17 @@ int control_join(struct rpc_call *call, void *ctx)
 		if (!ok)
 			r = rpc_call_fail(call, GRPC_ALREADY_EXISTS, "%s", text);
 	}
+	/* All that can fail here does so before the ticket is used up. */
+	if (r == 0)
+		r = mark(call, dir, ticket.share, &fresh);
 	if (r == 0 && replica_link_join(
 			      daemon, ticket.address, ticket.public_key, ticket.token, text) < 0)
 		r = rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "cannot join: %s", text);
 	if (r == 0)
 		r = found_share(call, daemon, ticket.name, dir, ticket.share,
 			&(struct inviter){ticket.public_key, ticket.address});
+	if (r != 0 && fresh)
+		unmark(dir);
 	if (r != 0 && made && rmdir(dir) < 0)
 		thrum__log(THRUM__LOG_DEBUG, "cannot remove %s again", dir);
 	if (r == 0) {

@@ -279,6 +279,18 @@ static struct replica_folder *next_folder(struct sync_job *job, int64_t after)
 	return next;
 }
 
+/* Syncs a folder and leaves it. */
+static int visit_folder(struct sync_job *job, struct replica_folder *folder)
+{
+	struct replica_visitor visitor;
+	replica_visitor_begin(&visitor, folder);
+	int r = sync_folder(job, folder);
+	show(job, "", NULL, "");
+	replica_visitor_end(&visitor);
+	replica_folder_leave(folder);
+	return r;
+}
+
 static void *run_sync(void *arg)
 {
 	struct sync_job *job = arg;
@@ -286,16 +298,11 @@ static void *run_sync(void *arg)
 	int64_t after = 0;
 	int r = 0;
 	if (job->share[0] != '\0') {
-		folder = job->now_folder; /* entered by the caller */
-		r = sync_folder(job, folder);
-		show(job, "", NULL, "");
-		replica_folder_leave(folder);
+		r = visit_folder(job, job->now_folder); /* entered by the caller */
 	} else {
 		while (r == 0 && (folder = next_folder(job, after)) != NULL) {
 			after = folder->id;
-			r = sync_folder(job, folder);
-			show(job, "", NULL, "");
-			replica_folder_leave(folder);
+			r = visit_folder(job, folder);
 		}
 	}
 	lock_job(job);
@@ -406,6 +413,9 @@ static int run_job(struct sync_job *job)
 		thrum_cancel(worker);
 	CHECK(thrum_join(worker, NULL, THRUM_FOREVER) == 0);
 	thrum_shield_end();
+	if (r == 0 && job->r == -ECANCELED)
+		return rpc_call_fail(job->call, GRPC_ABORTED,
+			"the share went out of service meanwhile; 'replica status' tells more");
 	r = r < 0 ? r : job->r;
 	return r < 0 ? r : send_result(job, before);
 }

@@ -2,6 +2,7 @@
 #include "replica/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -155,7 +156,7 @@ static int listen_for_peers(
 			daemon->peer_listener, daemon->address, sizeof(daemon->address));
 	if (r < 0) {
 		snprintf(why, cap, "cannot listen on %s: %s; choose another address with --listen",
-			listen, thrum_strerror(r));
+			listen, r == -EINVAL ? "this is no HOST:PORT" : thrum_strerror(r));
 		return r;
 	}
 	replica_datadir_save_listen(&daemon->dir, daemon->address);
@@ -195,6 +196,17 @@ static int create_servers(struct replica_daemon *daemon)
 	return r < 0 ? r : rpc_server_create(&daemon->control_server, &control);
 }
 
+/* What can be done about an index that cannot be read. */
+#define REMEDY "; restore it, or move it away and share and join anew"
+
+/* Names of files are nobody else's business: SQLite gives its other files the same mode. */
+static void make_private(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
 int replica_daemon_create(struct replica_daemon **out, const struct replica_daemon_config *config,
 	char *why, size_t why_cap)
 {
@@ -217,9 +229,11 @@ int replica_daemon_create(struct replica_daemon **out, const struct replica_daem
 	}
 	char path[4200], error[REPLICA_ERROR_TEXT_MAX];
 	replica_datadir_file(&daemon->dir, "index.db", path, sizeof(path));
+	make_private(path);
 	r = replica_index_open(&daemon->index, path, error);
 	if (r < 0) {
-		snprintf(why, why_cap, "cannot open %s: %s", path, error);
+		snprintf(why, why_cap, "cannot open %s: %s%s", path, error,
+			r == THRUM_EFORMAT ? REMEDY : "");
 		goto destroy;
 	}
 	if ((r = create_servers(daemon)) < 0) {
@@ -247,6 +261,9 @@ int replica_daemon_serve(struct replica_daemon *daemon, void (*ready)(void *), v
 	int r = replica_index_shares(daemon->index, load_share, daemon);
 	if (r == 0)
 		r = replica_index_peers(daemon->index, load_peer, daemon);
+	if (r < 0)
+		thrum__log(THRUM__LOG_ERROR, "cannot read index.db: %s%s",
+			replica_index_error(daemon->index), r == THRUM_EFORMAT ? REMEDY : "");
 	replica_unlock(daemon);
 	if (r == 0)
 		r = thrum_spawn(NULL, accept_peers, daemon);

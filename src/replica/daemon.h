@@ -94,6 +94,7 @@ struct replica_folder {
 	char message[REPLICA_TEXT];      /* [lock] why it is not ready */
 	bool closing;                    /* [lock] */
 	unsigned users;                  /* [lock] who is between enter and leave */
+	struct thrum__list visitors;     /* [lock] of struct replica_visitor */
 	uint64_t version;                /* [lock] counts changes of the root's vectors */
 	struct thrum_cond changed;       /* [lock] version, state, users or closing changed */
 
@@ -125,6 +126,18 @@ struct replica_folder *replica_folder_find(struct replica_daemon *daemon, const 
  */
 bool replica_folder_enter(struct replica_folder *folder);
 void replica_folder_leave(struct replica_folder *folder);
+
+/*
+ * Who stays for long in a folder that it entered says so: its green thread is cancelled when the folder
+ * goes out of service. Between enter and leave.
+ */
+struct replica_visitor {
+	struct thrum__list node; /* in folder->visitors */
+	struct replica_folder *folder;
+	struct thrum_thread *thread;
+};
+void replica_visitor_begin(struct replica_visitor *visitor, struct replica_folder *folder);
+void replica_visitor_end(struct replica_visitor *visitor);
 
 /* The root's vectors may have changed: tells those who watch. [lock] held. */
 void replica_folder_touch(struct replica_folder *folder);

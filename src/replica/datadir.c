@@ -50,6 +50,10 @@ static int load_key(struct replica_datadir *dir, char *why, size_t cap)
 	if (bytes != NULL)
 		sodium_memzero(bytes, len);
 	free(bytes);
+	if (r == -EFBIG) {
+		len = 0;
+		r = 0;
+	}
 	if (r == -ENOENT) {
 		len = sizeof(dir->secret_key);
 		thrum__random_bytes(dir->secret_key, len);
@@ -59,7 +63,8 @@ static int load_key(struct replica_datadir *dir, char *why, size_t cap)
 		snprintf(why, cap, "cannot keep the key in %s: %s", path, thrum_strerror(r));
 		return r;
 	}
-	if (len != sizeof(dir->secret_key) ||
+	/* A crash of the machine may have left zeros. */
+	if (len != sizeof(dir->secret_key) || sodium_is_zero(dir->secret_key, len) ||
 		crypto_scalarmult_base(dir->public_key, dir->secret_key) != 0) {
 		snprintf(why, cap,
 			"%s/key is damaged: 32 bytes expected; restore it, or remove it to become "
@@ -114,6 +119,10 @@ int replica_datadir_open(struct replica_datadir *dir, const char *path, char *wh
 		snprintf(why, why_cap, "cannot make the data directory %s: %s", path,
 			thrum_strerror(r));
 		return r;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		snprintf(why, why_cap, "%s is not a directory; choose another --data", path);
+		return -ENOTDIR;
 	}
 	if (st.st_uid != geteuid() || (st.st_mode & 022) != 0) {
 		snprintf(why, why_cap,

@@ -49,6 +49,24 @@ void replica_folder_leave(struct replica_folder *folder)
 	replica_unlock(daemon);
 }
 
+void replica_visitor_begin(struct replica_visitor *visitor, struct replica_folder *folder)
+{
+	*visitor = (struct replica_visitor){.folder = folder, .thread = thrum_self()};
+	replica_lock(folder->daemon);
+	thrum__list_push_back(&folder->visitors, &visitor->node);
+	if (folder->closing || folder->state != REPLICA_FOLDER_READY)
+		thrum_cancel(visitor->thread); /* the others have been told already */
+	replica_unlock(folder->daemon);
+}
+
+void replica_visitor_end(struct replica_visitor *visitor)
+{
+	struct replica_daemon *daemon = visitor->folder->daemon;
+	replica_lock(daemon);
+	thrum__list_remove(&visitor->node);
+	replica_unlock(daemon);
+}
+
 void replica_folder_touch(struct replica_folder *folder)
 {
 	folder->version++;
@@ -172,13 +190,12 @@ static int open_root(struct replica_folder *folder)
 	return r;
 }
 
-/* Takes the folder out of service, waits for its users, closes root and watcher. */
-static void close_root(struct replica_folder *folder)
+/* Cancels who is in the folder: sessions and visitors. [lock] held. */
+static void send_away(struct replica_folder *folder)
 {
 	struct replica_daemon *daemon = folder->daemon;
-	replica_lock(daemon);
-	folder->state = REPLICA_FOLDER_SCANNING;
-	replica_folder_touch(folder);
+	thrum__list_foreach (node, &folder->visitors)
+		thrum_cancel(thrum__container_of(node, struct replica_visitor, node)->thread);
 	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		thrum__list_foreach (s, &link->sessions) {
@@ -188,6 +205,16 @@ static void close_root(struct replica_folder *folder)
 				thrum_cancel(session->thread);
 		}
 	}
+}
+
+/* Takes the folder out of service, waits for its users, closes root and watcher. */
+static void close_root(struct replica_folder *folder)
+{
+	struct replica_daemon *daemon = folder->daemon;
+	replica_lock(daemon);
+	folder->state = REPLICA_FOLDER_SCANNING;
+	replica_folder_touch(folder);
+	send_away(folder);
 	while (folder->users > 0)
 		CHECK(thrum_cond_wait(&folder->changed, &daemon->lock, THRUM_FOREVER) == 0);
 	replica_unlock(daemon);

@@ -26,9 +26,9 @@ static int hang_up(struct rpc_call *call, const char *what)
 	return rpc_call_fail(call, GRPC_INVALID_ARGUMENT, "%s", what);
 }
 
-/* Enters the folder a peer names, or fails the call with NOT_FOUND. */
-static int enter(
-	struct rpc_call *call, const ProtobufCBinaryData *uuid, struct replica_folder **out)
+/* Enters the folder a peer names, until leave(), or fails the call with NOT_FOUND. */
+static int enter(struct rpc_call *call, const ProtobufCBinaryData *uuid,
+	struct replica_visitor *visitor, struct replica_folder **out)
 {
 	struct replica_link *link = rpc_call_peer(call);
 	struct replica_daemon *daemon = link->daemon;
@@ -40,13 +40,23 @@ static int enter(
 		if (uuid->len != sizeof(folder->uuid) ||
 			memcmp(uuid->data, folder->uuid, uuid->len) != 0)
 			continue;
-		if (replica_index_is_member(daemon->index, folder->id, link->peer) == 1 &&
-			(entered = replica_folder_enter(folder)))
-			*out = folder;
+		entered = replica_index_is_member(daemon->index, folder->id, link->peer) == 1 &&
+			  replica_folder_enter(folder);
+		*out = folder;
 		break;
 	}
 	replica_unlock(daemon);
-	return entered ? 0 : rpc_call_fail(call, GRPC_NOT_FOUND, "no such share here now");
+	if (!entered)
+		return rpc_call_fail(call, GRPC_NOT_FOUND, "no such share here now");
+	replica_visitor_begin(visitor, *out);
+	return 0;
+}
+
+static void leave(struct replica_visitor *visitor)
+{
+	struct replica_folder *folder = visitor->folder;
+	replica_visitor_end(visitor);
+	replica_folder_leave(folder);
 }
 
 /* Copies a path of the wire and checks it. 0, or fails the call and hangs up. */
@@ -184,16 +194,17 @@ static int watch(struct rpc_call *call, void *ctx)
 {
 	Replicad__V1__WatchRequest *request;
 	struct replica_folder *folder;
+	struct replica_visitor visitor;
 	int r = rpc_call_recv(call, &replicad__v1__watch_request__descriptor,
 		(ProtobufCMessage **)&request, thrum_after(REQUEST_TIME));
 	if (r < 0)
 		return r;
-	r = enter(call, &request->share, &folder);
+	r = enter(call, &request->share, &visitor, &folder);
 	if (r == 0) {
 		r = note_known(folder, &request->known);
 		if (r == 0)
 			r = watch_folder(call, folder);
-		replica_folder_leave(folder);
+		leave(&visitor);
 	}
 	rpc_message_free(&request->base);
 	return r;
@@ -205,6 +216,7 @@ static int list(struct rpc_call *call, void *ctx)
 {
 	Replicad__V1__ListRequest *request;
 	struct replica_folder *folder;
+	struct replica_visitor visitor;
 	char path[REPLICA_PATH_MAX + 1], name[REPLICA_NAME_MAX + 1];
 	int r = rpc_call_recv(call, &replicad__v1__list_request__descriptor,
 		(ProtobufCMessage **)&request, thrum_after(REQUEST_TIME));
@@ -221,10 +233,10 @@ static int list(struct rpc_call *call, void *ctx)
 		}
 	}
 	if (r == 0)
-		r = enter(call, &request->share, &folder);
+		r = enter(call, &request->share, &visitor, &folder);
 	if (r == 0) {
 		r = replica_serve_list(call, folder, path, single ? name : NULL);
-		replica_folder_leave(folder);
+		leave(&visitor);
 	}
 	rpc_message_free(&request->base);
 	return r;
@@ -309,6 +321,7 @@ static int fetch(struct rpc_call *call, void *ctx)
 {
 	Replicad__V1__FetchUp *up;
 	struct replica_folder *folder;
+	struct replica_visitor visitor;
 	char path[REPLICA_PATH_MAX + 1];
 	int r = rpc_call_recv(call, &replicad__v1__fetch_up__descriptor, (ProtobufCMessage **)&up,
 		thrum_after(REQUEST_TIME));
@@ -317,10 +330,10 @@ static int fetch(struct rpc_call *call, void *ctx)
 	r = up->request == NULL ? hang_up(call, "content for no request")
 				: take_path(call, &up->request->path, path);
 	if (r == 0)
-		r = enter(call, &up->request->share, &folder);
+		r = enter(call, &up->request->share, &visitor, &folder);
 	if (r == 0) {
 		r = serve_file(call, folder, path, up->request);
-		replica_folder_leave(folder);
+		leave(&visitor);
 	}
 	rpc_message_free(&up->base);
 	return r;
@@ -334,6 +347,7 @@ static int pull(struct rpc_call *call, void *ctx)
 	Replicad__V1__PullRequest *request;
 	Replicad__V1__PullReply reply = REPLICAD__V1__PULL_REPLY__INIT;
 	struct replica_folder *folder;
+	struct replica_visitor visitor;
 	char path[REPLICA_PATH_MAX + 1];
 	int r = rpc_call_recv(call, &replicad__v1__pull_request__descriptor,
 		(ProtobufCMessage **)&request, thrum_after(REQUEST_TIME));
@@ -341,7 +355,7 @@ static int pull(struct rpc_call *call, void *ctx)
 		return r;
 	r = take_path(call, &request->path, path);
 	if (r == 0)
-		r = enter(call, &request->share, &folder);
+		r = enter(call, &request->share, &visitor, &folder);
 	rpc_message_free(&request->base);
 	if (r != 0)
 		return r;
@@ -362,7 +376,7 @@ static int pull(struct rpc_call *call, void *ctx)
 		if (r == 0)
 			r = rpc_call_send(call, &reply.base, thrum_after(REQUEST_TIME));
 	}
-	replica_folder_leave(folder);
+	leave(&visitor);
 	return r;
 }
 

@@ -139,35 +139,49 @@ static void share_another(uint8_t uuid[16])
 	replica_unlock(daemon);
 }
 
+/* True if the victim's index has a file of that name; its row. */
+static bool known(const char *name, struct replica_entry *entry)
+{
+	struct replica_daemon *daemon = world.places[VICTIM].daemon;
+	replica_lock(daemon);
+	int r = replica_tree_leaf(replica_folder_find(daemon, "s")->tree, name, entry);
+	replica_unlock(daemon);
+	return r == 0 && entry->version.state == REPLICA_FILE;
+}
+
+/* Asks for a file that is there. */
+static struct rpc_call *open_fetch(struct stranger *stranger, const char *name, bool basis)
+{
+	Replicad__V1__FetchUp up = REPLICAD__V1__FETCH_UP__INIT;
+	Replicad__V1__FetchRequest request = REPLICAD__V1__FETCH_REQUEST__INIT;
+	struct replica_entry entry = {0};
+	struct rpc_call *call;
+	WAIT(known(name, &entry));
+	request.share = share();
+	request.path = (ProtobufCBinaryData){strlen(name), (uint8_t *)name};
+	request.hash = (ProtobufCBinaryData){REPLICA_HASH_SIZE, entry.version.hash};
+	request.size = entry.version.size;
+	request.basis = basis;
+	up.request = &request;
+	CHECK(rpc_client_open(stranger->client, "/replicad.v1.Peer/Fetch", NULL, 0,
+		      thrum_after(60 * THRUM_S), &call) == 0);
+	EXPECT_EQ(rpc_call_send(call, &up.base, THRUM_FOREVER), 0);
+	replica_entry_fini(&entry);
+	return call;
+}
+
 /* Announces a signature for a file that is there, and sends something else. */
 static int ask_with_bad_signature(struct stranger *stranger)
 {
-	Replicad__V1__FetchUp up = REPLICAD__V1__FETCH_UP__INIT, garbage = REPLICAD__V1__FETCH_UP__INIT;
-	Replicad__V1__FetchRequest request = REPLICAD__V1__FETCH_REQUEST__INIT;
+	Replicad__V1__FetchUp garbage = REPLICAD__V1__FETCH_UP__INIT;
 	Replicad__V1__Chunk chunk = REPLICAD__V1__CHUNK__INIT;
-	struct replica_entry entry = {0};
-	struct replica_daemon *daemon = world.places[VICTIM].daemon;
-	struct rpc_call *call;
-	replica_lock(daemon);
-	EXPECT_EQ(replica_tree_leaf(replica_folder_find(daemon, "s")->tree, "from-victim", &entry), 0);
-	replica_unlock(daemon);
-	request.share = share();
-	request.path = (ProtobufCBinaryData){strlen("from-victim"), (uint8_t *)"from-victim"};
-	request.hash = (ProtobufCBinaryData){REPLICA_HASH_SIZE, entry.version.hash};
-	request.size = entry.version.size;
-	request.basis = true;
-	up.request = &request;
+	struct rpc_call *call = open_fetch(stranger, "from-victim", true);
 	chunk.data = (ProtobufCBinaryData){7, (uint8_t *)"garbage"};
 	garbage.chunk = &chunk;
-	CHECK(rpc_client_open(stranger->client, "/replicad.v1.Peer/Fetch", NULL, 0,
-		      thrum_after(60 * THRUM_S), &call) == 0);
-	int r = rpc_call_send(call, &up.base, THRUM_FOREVER);
-	if (r == 0)
-		r = rpc_call_send(call, &garbage.base, THRUM_FOREVER);
+	int r = rpc_call_send(call, &garbage.base, THRUM_FOREVER);
 	if (r == 0)
 		r = rpc_call_finish(call, NULL, THRUM_FOREVER);
 	rpc_call_destroy(call);
-	replica_entry_fini(&entry);
 	return r;
 }
 
@@ -197,6 +211,39 @@ static void call_wrongly(void *arg)
 START_TEST(wrong_calls_get_an_error_and_nothing_of_other_shares)
 {
 	world_run_paired(call_wrongly, NULL);
+}
+END_TEST
+
+/* Asks for more than fits into any buffer, and reads nothing of it. */
+static void fetch_and_stall(void *arg)
+{
+	static const uint64_t size = 16 * 1000 * 1000;
+	Replicad__V1__NameRequest request = REPLICAD__V1__NAME_REQUEST__INIT;
+	struct stranger stranger = {.name = "stranger", .secret = {9}};
+	uint64_t *random = malloc(size), seed = 1;
+	for (size_t i = 0; i < size / sizeof(*random); i++)
+		random[i] = thrum__splitmix64(&seed);
+	EXPECT_EQ(thrum_fs_replace_file(THRUM_CWD, in_root(VICTIM, "big"), random, size, 0644), 0);
+	free(random);
+	stranger_join(&stranger);
+	stranger_connect(&stranger);
+	struct rpc_call *call = open_fetch(&stranger, "big", false);
+	Replicad__V1__FetchDown *down;
+	EXPECT_EQ(rpc_call_recv(call, &replicad__v1__fetch_down__descriptor, (ProtobufCMessage **)&down,
+			  THRUM_FOREVER),
+		0);
+	rpc_message_free(&down->base);
+	int64_t began = thrum_now();
+	request.name = (char *)"s";
+	EXPECT_EQ(control(VICTIM, "Unshare", &request.base, &replicad__v1__empty__descriptor, NULL, NULL), 0);
+	EXPECT(thrum_now() - began < 10 * THRUM_S * slowness());
+	rpc_call_destroy(call);
+	stranger_leave(&stranger);
+}
+
+START_TEST(a_caller_that_does_not_read_does_not_keep_a_share_from_ending)
+{
+	world_run_paired(fetch_and_stall, NULL);
 }
 END_TEST
 
@@ -406,6 +453,7 @@ Suite *suite_stranger(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_call_with_a_path_that_leaves_the_tree_is_refused_and_the_connection_closed);
 	tcase_add_test(tcase, wrong_calls_get_an_error_and_nothing_of_other_shares);
+	tcase_add_test(tcase, a_caller_that_does_not_read_does_not_keep_a_share_from_ending);
 	tcase_add_test(tcase, a_thousand_calls_at_once_are_answered);
 	tcase_add_test(tcase, a_member_has_a_bounded_number_of_connections);
 	tcase_add_test(tcase, bytes_that_are_no_handshake_are_hung_up_on);
