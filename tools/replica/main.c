@@ -47,8 +47,8 @@ static void usage(FILE *to)
 	      "  --socket PATH   its control socket, if elsewhere than DIR/socket\n"
 	      "  --json          print one JSON document (watch: one a line)\n"
 	      "  --help, --version\n"
-	      "\nExit codes: 0 done and in sync, 1 conflicts remain, 2 usage, 3 no replicad, "
-	      "4 failed.\nSee replica(1).\n",
+	      "\nExit codes: 0 done and in sync, 1 conflicts remain, 2 usage, 3 no replicad,\n"
+	      "4 failed. See replica(1).\n",
 		to);
 }
 
