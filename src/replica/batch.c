@@ -21,7 +21,12 @@
  * While one batch is flushed the next one gathers, so it grows by itself to what the disk can take.
  */
 
-enum { BATCH_MAX = 1024 };
+enum {
+	BATCH_MAX = 1024,
+	BATCH_FULL = 256, /* enough not to wait for more */
+};
+
+#define LINGER (5 * THRUM_MS)
 
 /* ---------------------------------------------------------------- one leaf */
 
@@ -334,23 +339,30 @@ static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
 	}
 }
 
+/* Waits for ops, and a moment longer while more are announced. False: it is time to end. */
+static bool gather(struct replica_batch *batch, struct thrum__list *ops)
+{
+	CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
+	while (batch->queued == 0 && !batch->closing)
+		CHECK(thrum_cond_wait(&batch->more, &batch->lock, THRUM_FOREVER) == 0);
+	thrum_deadline linger = thrum_after(LINGER);
+	int r = 0;
+	while (r == 0 && batch->queued < BATCH_FULL && !batch->closing &&
+		__atomic_load_n(&batch->coming, __ATOMIC_RELAXED) > 0)
+		r = thrum_cond_wait(&batch->more, &batch->lock, linger);
+	for (int i = 0; i < BATCH_MAX && batch->queued > 0; i++, batch->queued--)
+		thrum__list_push_back(ops, thrum__list_pop_front(&batch->queue));
+	thrum_mutex_unlock(&batch->lock);
+	return !thrum__list_empty(ops);
+}
+
 static void *committer(void *arg)
 {
 	struct replica_batch *batch = arg;
+	struct thrum__list ops = {0};
 	thrum_shield_begin(); /* it ends when it is told to: its submitters count on it */
-	for (;;) {
-		struct thrum__list ops = {0};
-		CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
-		while (thrum__list_empty(&batch->queue) && !batch->closing)
-			CHECK(thrum_cond_wait(&batch->more, &batch->lock, THRUM_FOREVER) == 0);
-		for (int i = 0; i < BATCH_MAX && !thrum__list_empty(&batch->queue); i++)
-			thrum__list_push_back(&ops, thrum__list_pop_front(&batch->queue));
-		bool end = thrum__list_empty(&ops);
-		thrum_mutex_unlock(&batch->lock);
-		if (end)
-			break;
+	while (gather(batch, &ops))
 		commit_ops(batch, &ops);
-	}
 	thrum_shield_end();
 	return NULL;
 }
@@ -373,11 +385,17 @@ void replica_batch_stop(struct replica_batch *batch)
 	thrum_shield_end();
 }
 
+void replica_batch_announce(struct replica_batch *batch, int change)
+{
+	__atomic_fetch_add(&batch->coming, change, __ATOMIC_RELAXED);
+}
+
 int replica_batch_commit(struct replica_batch *batch, struct replica_op *op)
 {
 	thrum_shield_begin();
 	CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
 	thrum__list_push_back(&batch->queue, &op->node);
+	batch->queued++;
 	thrum_cond_signal(&batch->more);
 	thrum_mutex_unlock(&batch->lock);
 	CHECK(thrum_semaphore_acquire(&op->done, THRUM_FOREVER) == 0);

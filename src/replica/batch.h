@@ -16,6 +16,8 @@ struct replica_batch {
 	struct thrum_mutex lock;
 	struct thrum_cond more;
 	struct thrum__list queue; /* of struct replica_op */
+	size_t queued;
+	int32_t coming; /* atomic: leaves announced and not queued yet */
 	bool closing;
 	struct thrum_thread *thread;
 };
@@ -40,6 +42,10 @@ int replica_batch_start(
 
 /* Commits what is queued and ends. */
 void replica_batch_stop(struct replica_batch *batch);
+
+/* Says that an op will come (1), or that it is here or will not (-1): a batch waits a moment for
+ * those. */
+void replica_batch_announce(struct replica_batch *batch, int change);
 
 /*
  * Queues the op and waits until it is on the disk and in the index. Leaf: 0, THRUM_ECHANGED (not

@@ -153,11 +153,13 @@ static void pull_leaf(struct work *work)
 		return;
 	if (!marker)
 		op.their_s = work->their_s;
+	replica_batch_announce(&pull->batch, 1);
 	if (install && !marker &&
 		!replica_version_same_content(&task->theirs->version, &task->mine.version)) {
 		r = stage(pull, task, &staged);
 		op.staged = &staged;
 	}
+	replica_batch_announce(&pull->batch, -1);
 	if (r == 0)
 		r = replica_batch_commit(&pull->batch, &op);
 	if (op.staged != NULL)
@@ -317,10 +319,8 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 		if (marker && task->action == REPLICA_DO_DELETE) {
 			last = i;
 		} else {
+			/* A file that comes before its directory's marker makes the directory. */
 			start(&works[i]);
-			if (marker)
-				join_all(pull, works,
-					i + 1); /* the directory comes before what is in it */
 		}
 	}
 	join_all(pull, works, visit->count);
