@@ -18,14 +18,14 @@ typedef void *(*thrum_fn)(void *arg);
 
 /* How a runtime is set up. All-zero means the defaults. */
 struct thrum_config {
-	unsigned workers;      /* OS threads that run green threads; 0: as many as this process may use */
+	unsigned workers;      /* OS threads that run green threads; 0: one for each usable CPU */
 	size_t stack_size;     /* bytes of stack for a green thread; 0: 256 KiB */
 	unsigned reserved_[4]; /* zero */
 };
 
 /* How one green thread is set up. All-zero means the defaults. */
 struct thrum_attr {
-	const char *name;        /* for people who debug; borrowed for the thread's life; may be NULL */
+	const char *name;        /* for debugging; borrowed for the thread's life; may be NULL */
 	size_t stack_size;       /* bytes; 0: the runtime's default */
 	uintptr_t reserved_[3];  /* zero */
 };

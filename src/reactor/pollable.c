@@ -29,9 +29,10 @@
  *      any number of readers, and the common case, one reader and one writer, pays neither a
  *      poll(2) nor a vain read.
  *
- * [I2] A short read is as good as a failed try, but for an end of stream that came with the last bytes and
- *      shared their edge. So EPOLLRDHUP, which only stream sockets give and never take back, is remembered: reading
- *      is ready for ever. EPOLLHUP and EPOLLERR are not, for a FIFO and a datagram socket recover from them.
+ * [I2] A short read is as good as a failed try, but for an end of stream that came with the last
+ *      bytes and shared their edge. So EPOLLRDHUP, which only stream sockets give and never take
+ *      back, is remembered: reading is ready for ever. EPOLLHUP and EPOLLERR are not, for a FIFO
+ *      and a datagram socket recover from them.
  *
  * Who "I" is: the address of the parker. A thread that ended and one that took over its memory
  * are the same in this respect: all that the second one tries comes after all that the first one
@@ -68,8 +69,8 @@ struct thrum__pollable {
 	bool closed;
 	bool hung_up; /* the peer's side of the stream has ended: reading stays ready [I2] */
 	struct thrum__reactor *reactor; /* where registered; NULL: nowhere */
-	struct thrum__list link;	/* in reactor->pollables, under its lock; or free */
-	struct direction dir[2];	/* reading, writing */
+	struct thrum__list link;        /* in reactor->pollables, under its lock; or free */
+	struct direction dir[2];        /* reading, writing */
 };
 
 enum { SLAB = 64 };
@@ -318,8 +319,8 @@ void thrum__pollable_close(struct thrum__pollable *pollable)
 
 static int poll_fd(int fd, int events, thrum_deadline deadline)
 {
-	struct pollfd pollfd = {.fd = fd,
-		.events = events == THRUM__READABLE ? POLLIN | POLLRDHUP : POLLOUT};
+	struct pollfd pollfd = {
+		.fd = fd, .events = events == THRUM__READABLE ? POLLIN | POLLRDHUP : POLLOUT};
 	for (;;) {
 		struct timespec left = {0}, *timeout = &left;
 		if (deadline == THRUM_FOREVER) {
@@ -339,7 +340,8 @@ static int poll_fd(int fd, int events, thrum_deadline deadline)
 
 enum begun { ENQUEUED, ENQUEUED_CHECK, OVER, UNREGISTERED, CLOSED };
 
-static enum begun enqueue(struct thrum__pollable *pollable, struct direction *dir, struct waiter *waiter)
+static enum begun enqueue(
+	struct thrum__pollable *pollable, struct direction *dir, struct waiter *waiter)
 {
 	enum begun result;
 	struct thrum__parker *self = waiter->wait.parker;
@@ -378,8 +380,8 @@ static void claim_self(struct thrum__pollable *pollable, struct waiter *waiter)
  * Not registered, as the pollable was opened, or its runtime has ended, elsewhere. 0: it is now,
  * or a wait was done.
  */
-static int register_late(struct thrum__pollable *pollable, bool *waited, int events,
-	thrum_deadline deadline)
+static int register_late(
+	struct thrum__pollable *pollable, bool *waited, int events, thrum_deadline deadline)
 {
 	struct thrum__reactor *reactor = thrum__reactor_current();
 	*waited = reactor == NULL;

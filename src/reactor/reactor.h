@@ -21,8 +21,8 @@ enum { THRUM__READABLE = 1, THRUM__WRITABLE = 2 };
  *		if ((err = thrum__pollable_wait(p, THRUM__READABLE, "read", deadline)) < 0)
  *			return err;
  *
- * Always try the system call first, and again after a wait: readiness is a hint. On a TCP socket the
- * thread whose last try read less than it asked for may wait at once.
+ * Always try the system call first, and again after a wait: readiness is a hint. On a TCP socket
+ * the thread whose last try read less than it asked for may wait at once.
  */
 struct thrum__pollable;
 
@@ -54,8 +54,10 @@ void thrum__pollable_shut(struct thrum__pollable *pollable);
 
 /*
  * Ends all waits, with THRUM_ECLOSED, and the pollable. Call it before closing the descriptor. No
- * wait may *begin* any more; those that are under way may still be returning. An OS thread that
- * waits for a descriptor no runtime knows sits in poll(2), and is not woken. NULL is fine. Any
+ * wait may *begin* any more; those that sleep are woken and may still be returning. (One that is
+ * only just registering the descriptor with its runtime would register it after us: who cannot
+ * exclude that calls thrum__pollable_shut, and this once the last wait has returned.) An OS thread
+ * that waits for a descriptor no runtime knows sits in poll(2), and is not woken. NULL is fine. Any
  * thread; never suspends.
  */
 void thrum__pollable_close(struct thrum__pollable *pollable);

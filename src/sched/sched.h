@@ -33,8 +33,8 @@ struct thrum__parker; /* who sleeps: a green thread or an OS thread; never unmap
 enum { THRUM__WAIT_PENDING = 0 };
 
 struct thrum__wait {
-	uint32_t state;		      /* atomic: PENDING, or what the winner claimed it with */
-	int result;		      /* 0, -ETIMEDOUT or -ECANCELED; written before the wake */
+	uint32_t state;               /* atomic: PENDING, or what the winner claimed it with */
+	int result;                   /* 0, -ETIMEDOUT or -ECANCELED; written before the wake */
 	struct thrum__parker *parker; /* set by init */
 };
 

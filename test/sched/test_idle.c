@@ -24,12 +24,12 @@ static struct thrum__runtime *own_runtime(void)
 }
 
 /* Keeps the worker busy until the condition holds. False: it has not for too long. */
-#define spin_until(condition)                                         \
-	({                                                            \
-		thrum_deadline late = thrum_after(LATE);              \
-		while (!(condition) && thrum_now() < late)            \
-			sched_yield();                                \
-		(condition);                                          \
+#define spin_until(condition)                              \
+	({                                                 \
+		thrum_deadline late = thrum_after(LATE);   \
+		while (!(condition) && thrum_now() < late) \
+			sched_yield();                     \
+		(condition);                               \
 	})
 
 static bool flag_is_set(bool *flag)
@@ -138,7 +138,7 @@ static void *spawn_before_idle(void *arg)
 	return thrum_join(child, NULL, THRUM_FOREVER) == 0 && ok ? arg : NULL;
 }
 
-START_TEST(a_thread_spawned_elsewhere_after_the_last_look_is_stolen_before_the_sleep)
+START_TEST(a_thread_spawned_after_the_last_look_is_stolen_before_the_sleep)
 {
 	ck_assert_ptr_nonnull(run(2, spawn_before_idle, &(int){0}));
 }
@@ -159,8 +159,7 @@ struct pair {
 static bool parked(struct thrum__wait *wait)
 {
 	struct thrum__parker *parker = __atomic_load_n(&wait->parker, __ATOMIC_ACQUIRE);
-	return parker != NULL &&
-	       __atomic_load_n(&parker->word, __ATOMIC_ACQUIRE) == THRUM__PARKED;
+	return parker != NULL && __atomic_load_n(&parker->word, __ATOMIC_ACQUIRE) == THRUM__PARKED;
 }
 
 static void *hog_mover(void *arg)
@@ -247,7 +246,7 @@ static void *move_a_pair(void *arg)
 	return pthread_join(submitter, NULL) == 0 && ok && pair->ok ? arg : NULL;
 }
 
-START_TEST(threads_that_were_between_two_queues_at_the_last_look_wake_the_sleeper)
+START_TEST(threads_between_two_queues_at_the_last_look_wake_the_sleeper)
 {
 	struct pair pair = {.ok = false};
 	ck_assert_ptr_nonnull(run(2, move_a_pair, &pair));
@@ -260,8 +259,8 @@ Suite *suite_idle(void)
 	TCase *steps = tcase_create("steps");
 	tcase_set_timeout(steps, 60);
 	tcase_add_test(steps, a_thread_injected_after_the_last_look_is_seen_before_the_sleep);
-	tcase_add_test(steps, a_thread_spawned_elsewhere_after_the_last_look_is_stolen_before_the_sleep);
-	tcase_add_test(steps, threads_that_were_between_two_queues_at_the_last_look_wake_the_sleeper);
+	tcase_add_test(steps, a_thread_spawned_after_the_last_look_is_stolen_before_the_sleep);
+	tcase_add_test(steps, threads_between_two_queues_at_the_last_look_wake_the_sleeper);
 	suite_add_tcase(suite, steps);
 	return suite;
 }
