@@ -17,13 +17,14 @@
  *       └── close(dir), when all are in ───────┘
  *
  * Bounds: LISTS calls and FETCHES transfers at once, LEAVES leaves between decision and commit,
- * DIRS green threads for directories (beyond it a directory is visited by its parent's).
+ * DIRS green threads for directories (beyond it a directory is visited by its parent's, at most
+ * INLINE deep: then on a stack of its own again, for which its parent waits).
  *
  * One leaf's failure is noted and the others go on. A failure of the connection, the index or the
  * root ends the pull; what was committed stays: each leaf is complete in itself.
  */
 
-enum { LISTS = 8, FETCHES = 16, LEAVES = 2048, DIRS = 64 };
+enum { LISTS = 8, FETCHES = 16, LEAVES = 2048, DIRS = 64, INLINE = 32 };
 
 struct pull {
 	struct replica_folder *folder;
@@ -45,13 +46,15 @@ struct work {
 	struct replica_visit *visit;
 	const struct replica_vt *their_s; /* the source's, of the visited directory */
 	size_t task;
+	unsigned depth;              /* visits on this stack above the one that this is of */
 	struct thrum_thread *thread; /* NULL: not started, or joined */
 	bool permit_leaf, permit_dir;
+	bool own_stack; /* of a directory: it is visited by a green thread of its own */
 	bool touched; /* the disk changed in the visited directory */
 };
 
 static int visit_dir(struct pull *pull, const char *dir, struct replica_listing *listing,
-	const struct replica_visit *parent, bool *touched);
+	const struct replica_visit *parent, unsigned depth, bool *touched);
 
 static int broken(struct pull *pull)
 {
@@ -189,7 +192,7 @@ static void pull_container(struct work *work)
 	bool touched = false;
 	if (r >= 0)
 		r = visit_dir(pull, work->visit->tasks[work->task].path, r == 1 ? &listing : NULL,
-			work->visit, &touched);
+			work->visit, work->own_stack ? 0 : work->depth + 1, &touched);
 	if (r < 0)
 		break_off(pull, r);
 	work->touched = touched;
@@ -214,26 +217,6 @@ static void *do_work(void *arg)
 	return NULL;
 }
 
-/* Starts one task, or does it here if no more green threads are wanted. */
-static void start(struct work *work)
-{
-	struct pull *pull = work->pull;
-	if (work->visit->tasks[work->task].kind == REPLICA_CONTAINER) {
-		work->permit_dir = thrum_semaphore_acquire(&pull->dirs, THRUM_NOW) == 0;
-		if (!work->permit_dir || thrum_spawn(&work->thread, do_work, work) < 0)
-			do_work(work);
-		return;
-	}
-	int r = thrum_semaphore_acquire(&pull->leaves, THRUM_FOREVER);
-	if (r < 0) {
-		break_off(pull, r);
-		return;
-	}
-	work->permit_leaf = true;
-	if (thrum_spawn(&work->thread, do_work, work) < 0)
-		do_work(work);
-}
-
 /* Waits for everything started so far. A cancellation is handed down first. */
 static void join_all(struct pull *pull, struct work *works, size_t count)
 {
@@ -256,6 +239,41 @@ static void join_all(struct pull *pull, struct work *works, size_t count)
 		}
 		works[i].thread = NULL;
 	}
+}
+
+/* A directory: beside this one; or here; or, where this stack has come far, on another meanwhile. */
+static void start_container(struct work *work)
+{
+	struct pull *pull = work->pull;
+	work->permit_dir = thrum_semaphore_acquire(&pull->dirs, THRUM_NOW) == 0;
+	if (!work->permit_dir && work->depth < INLINE) {
+		do_work(work);
+		return;
+	}
+	work->own_stack = true;
+	int r = thrum_spawn(&work->thread, do_work, work);
+	if (r < 0)
+		break_off(pull, r);
+	else if (!work->permit_dir)
+		join_all(pull, work, 1);
+}
+
+/* Starts one task, or does it here if no more green threads are wanted. */
+static void start(struct work *work)
+{
+	struct pull *pull = work->pull;
+	if (work->visit->tasks[work->task].kind == REPLICA_CONTAINER) {
+		start_container(work);
+		return;
+	}
+	int r = thrum_semaphore_acquire(&pull->leaves, THRUM_FOREVER);
+	if (r < 0) {
+		break_off(pull, r);
+		return;
+	}
+	work->permit_leaf = true;
+	if (thrum_spawn(&work->thread, do_work, work) < 0)
+		do_work(work);
 }
 
 /* ---------------------------------------------------------------- visits */
@@ -292,7 +310,7 @@ static void count_ahead(struct pull *pull, const struct replica_visit *visit)
 
 /* Does every task of a visit, in its order where that matters. */
 static void run_tasks(struct pull *pull, struct replica_visit *visit,
-	const struct replica_vt *their_s, struct work *works)
+	const struct replica_vt *their_s, unsigned depth, struct work *works)
 {
 	bool dry = pull->options->plan != NULL;
 	size_t last = SIZE_MAX; /* the removal of the directory itself */
@@ -300,8 +318,11 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 	for (size_t i = 0; i < visit->count && broken(pull) == 0; i++) {
 		struct replica_task *task = &visit->tasks[i];
 		bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
-		works[i] =
-			(struct work){.pull = pull, .visit = visit, .their_s = their_s, .task = i};
+		works[i] = (struct work){.pull = pull,
+			.visit = visit,
+			.their_s = their_s,
+			.depth = depth,
+			.task = i};
 		if (task->kind == REPLICA_LEAF && dry) {
 			plan_task(pull, task);
 			continue;
@@ -371,7 +392,7 @@ static int open_visit(struct pull *pull, struct replica_visit *visit, const char
  * Returns 1 (complete), 0 (not), or what ended the pull. touched: the parent's entry of it changed.
  */
 static int visit_dir(struct pull *pull, const char *dir, struct replica_listing *listing,
-	const struct replica_visit *parent, bool *touched)
+	const struct replica_visit *parent, unsigned depth, bool *touched)
 {
 	struct replica_listing listed = {0};
 	struct replica_visit visit = {0};
@@ -401,7 +422,7 @@ static int visit_dir(struct pull *pull, const char *dir, struct replica_listing 
 		goto fini;
 	}
 	if (!visit.pruned)
-		run_tasks(pull, &visit, &their_s, works);
+		run_tasks(pull, &visit, &their_s, depth, works);
 	for (size_t i = 0; i < visit.count; i++) {
 		changed |= works[i].touched;
 		/* A directory that was made or removed changed its parent too. */
@@ -430,7 +451,7 @@ static int visit_path(struct pull *pull, const char *path)
 		return -ENOMEM;
 	int r = list_at_source(pull, parent, name, &listing);
 	if (r == 0)
-		r = visit_dir(pull, parent, &listing, NULL, &touched);
+		r = visit_dir(pull, parent, &listing, NULL, 0, &touched);
 	free(parent);
 	return r;
 }
@@ -509,7 +530,7 @@ int replica_pull(struct replica_folder *folder, struct replica_link *link,
 	if (r < 0)
 		goto unlock;
 	begin(&pull);
-	r = options->path[0] == '\0' ? visit_dir(&pull, "", NULL, NULL, &touched)
+	r = options->path[0] == '\0' ? visit_dir(&pull, "", NULL, NULL, 0, &touched)
 				     : visit_path(&pull, options->path);
 	replica_batch_stop(&pull.batch);
 	end(&pull, r);
