@@ -482,6 +482,13 @@ static int join_creations(struct change *change)
 	return rc < 0 ? rc : tree_raise(change->state->tree, change->dir, &change->leaf->c);
 }
 
+/* True if both sides have the same version: their creations may still differ. */
+static bool same_event(const struct replica_child *theirs, const struct replica_entry *mine)
+{
+	return theirs != NULL && tree_live(&theirs->version) && tree_live(&mine->version) &&
+		replica_vt_equal(&theirs->m, &mine->m);
+}
+
 /* Knowledge came without an event of the leaf: an event of the directory makes others look (pruning). */
 static int bump(struct change *change)
 {
@@ -542,22 +549,15 @@ static int forget(struct change *change)
 	return rc < 0 ? rc : tree_raise(change->state->tree, change->dir, &leaf->m);
 }
 
-/* Both absent: the ghost's m bounds what either side knows to have happened. */
-static int join_ghosts(struct change *change)
-{
-	struct replica_entry *leaf = change->leaf;
-	int rc = 0;
-	if (leaf->id == 0 && !mutant(MUTANT_EMPTY_GHOST_M))
-		rc = replica_vt_copy(&leaf->m, &change->dir->m);
-	return rc < 0 ? rc : replica_vt_join(&leaf->m, their_m(change));
-}
-
 /* The outcome of a verdict, on the row in memory and the containers above. */
 static int apply(struct change *change, enum replica_verdict verdict,
 	const struct replica_version *version, const struct replica_ident *ident)
 {
 	struct replica_entry *leaf = change->leaf;
 	int rc = learn(change);
+	/* A ghost made now must not look as if nothing had ever happened to it. */
+	if (rc == 0 && leaf->id == 0 && !mutant(MUTANT_EMPTY_GHOST_M))
+		rc = replica_vt_copy(&leaf->m, &change->dir->m);
 	if (rc < 0)
 		return rc;
 	switch (verdict) {
@@ -586,17 +586,19 @@ static int apply(struct change *change, enum replica_verdict verdict,
 		rc = join_creations(change);
 		return rc < 0 ? rc : bump(change);
 	case REPLICA_VERDICT_SKIP:
-		return join_creations(change);
+		return same_event(change->theirs, leaf) ? join_creations(change) : 0;
 	case REPLICA_VERDICT_BOTH_ABSENT:
-		return join_ghosts(change);
+		return replica_vt_join(&leaf->m, their_m(change));
 	default:
 		return 0;
 	}
 }
 
-/* True if the row is still the one that was decided on. */
+/* True if the leaf is still the one that was decided on. Gone is gone. */
 static bool same_leaf(const struct replica_entry *a, const struct replica_entry *b)
 {
+	if (!tree_live(&a->version) && !tree_live(&b->version))
+		return true;
 	return replica_version_equal(&a->version, &b->version) && replica_vt_equal(&a->m, &b->m) &&
 		replica_vt_equal(&a->c, &b->c);
 }
@@ -805,7 +807,7 @@ static int close_passive(struct replica_visit_state *state, struct tree_node *di
 	struct replica_task *task, bool complete)
 {
 	const struct replica_child *child = task->theirs;
-	bool both = child != NULL && tree_live(&child->version) && tree_live(&task->mine.version);
+	bool both = same_event(child, &task->mine);
 	bool covered = complete && (child == NULL || replica_vt_empty(&child->s));
 	task->complete_ = true;
 	if (covered && !task->contested_ &&
