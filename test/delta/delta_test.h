@@ -15,7 +15,7 @@ static inline uint64_t test_seed(uint64_t fallback)
 	const char *text = getenv("THRUM_SEED");
 	uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : fallback;
 	printf("rerun with THRUM_SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
+	fflush(stdout); /* a test that times out is killed */
 	return seed;
 }
 

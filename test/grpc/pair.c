@@ -14,6 +14,7 @@ uint64_t test_seed(void)
 	else
 		thrum__random_bytes(&seed, sizeof(seed));
 	printf("THRUM_SEED=%llu\n", (unsigned long long)seed);
+	fflush(stdout); /* a test that times out is killed */
 	return seed;
 }
 
@@ -217,8 +218,10 @@ int take_pattern(struct grpc_call *call, size_t len, unsigned tag)
 	if (r != 1)
 		return r;
 	ck_assert_uint_eq(got, len);
-	for (size_t i = 0; i < len; i++)
-		ck_assert_uint_eq(message[i], (uint8_t)(i * 7 + tag));
+	size_t same = 0; /* one assert for all bytes: each is a system call */
+	while (same < len && message[same] == (uint8_t)(same * 7 + tag))
+		same++;
+	ck_assert_uint_eq(same, len);
 	free(message);
 	return 1;
 }

@@ -51,6 +51,7 @@ uint64_t test_seed(void)
 	else
 		thrum__random_bytes(&seed, sizeof(seed));
 	printf("THRUM_SEED=%llu\n", (unsigned long long)seed);
+	fflush(stdout); /* a test that times out is killed */
 	return seed;
 }
 
