@@ -188,6 +188,8 @@ static int sync_staged(struct replica_root *root, const struct replica_op *op)
 	int fd = thrum_file_open(root->staging_fd, op->staged->name, O_RDONLY | O_NOFOLLOW, 0);
 	if (fd == -ELOOP)
 		return 0; /* a symlink: its directory's flush is its own */
+	if (fd == -EACCES)
+		return replica_root_sync(root); /* its mode keeps even its owner from reading it */
 	if (fd < 0)
 		return fd;
 	int r = thrum_file_sync(fd);

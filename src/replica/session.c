@@ -8,14 +8,14 @@
 /*
  * A session listens to one peer about one folder: the peer sends its root vectors whenever they
  * change, and what is not known here yet is pulled. A pull that met something changing is repeated
- * a moment later; one that met errors, after a while.
+ * a moment later, one that met errors after a while; ever later while that changes nothing.
  */
 
 #define RETRY_SOON (200 * THRUM_MS)
-#define RETRY_LATE (15 * THRUM_S)
+#define RETRY_LATE (1 * THRUM_S)
 #define REOPEN     (1 * THRUM_S)
 
-enum { DOUBLINGS = 6 }; /* of the time to a retry, while retries do not help */
+enum { DOUBLINGS = 6 }; /* of the time to a retry, while retries change nothing */
 
 bool replica_session_in_sync(const struct replica_session *session)
 {
@@ -62,10 +62,10 @@ static int pull_all(struct replica_session *session, unsigned *vain, thrum_deadl
 {
 	struct replica_pull_result result = {0};
 	struct replica_pull_options options = {.path = ""};
-	int64_t wait = RETRY_SOON << *vain;
+	unsigned doublings = *vain;
 	*again = THRUM_FOREVER;
 	int r = replica_pull(session->folder, session->link, session->channel, &options, &result);
-	if (r >= 0 && (!result.retry || result.files > 0))
+	if (r >= 0 && ((!result.retry && result.errors == 0) || result.files > 0))
 		*vain = 0;
 	else if (*vain < DOUBLINGS)
 		++*vain;
@@ -73,13 +73,13 @@ static int pull_all(struct replica_session *session, unsigned *vain, thrum_deadl
 		if (r != -ECANCELED)
 			thrum__log(THRUM__LOG_WARN, "share %s from %s: %s", session->folder->name,
 				session->link->name, thrum_strerror(r));
-		*again = thrum_after(wait * 5);
+		*again = thrum_after(RETRY_LATE << doublings);
 		return r;
 	}
 	if (result.retry)
-		*again = thrum_after(wait);
+		*again = thrum_after(RETRY_SOON << doublings);
 	else if (result.errors > 0)
-		*again = thrum_after(RETRY_LATE);
+		*again = thrum_after(RETRY_LATE << doublings);
 	replica_lock(session->folder->daemon);
 	session->errors = result.errors;
 	replica_unlock(session->folder->daemon);

@@ -291,6 +291,39 @@ START_TEST(a_right_listing_is_followed)
 }
 END_TEST
 
+/* Every directory holds one more, without end. */
+static int answer_one_more(struct rpc_call *call, struct stranger *stranger, const char *dir)
+{
+	struct listed below;
+	listed_file(&below, stranger, "d", "");
+	below.entry.state = 0;
+	below.entry.size = 0;
+	below.entry.mode = 0;
+	below.entry.mtime_ns = 0;
+	below.entry.hash.len = below.entry.c.len = 0;
+	below.entry.container = true;
+	return send_entries(call, stranger, (Replicad__V1__Entry *[]){&below.entry}, 1);
+}
+
+static void lead_down(void *arg)
+{
+	struct stranger stranger = {.name = "stranger", .secret = {9}, .time = 1, .list = answer_one_more};
+	stranger_join(&stranger);
+	stranger_connect(&stranger);
+	WAIT(__atomic_load_n(&stranger.lists, __ATOMIC_ACQUIRE) >= REPLICA_DEPTH_MAX ||
+		__atomic_load_n(&stranger.ended, __ATOMIC_ACQUIRE));
+	expect_in_sync();
+	stranger_leave(&stranger);
+	EXPECT(root_holds(VICTIM, OWN_FILES));
+	expect_in_sync();
+}
+
+START_TEST(a_tree_without_a_bottom_is_not_followed_for_ever)
+{
+	world_run_paired(lead_down, NULL);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- Watch */
 
 static int watch_garbage(struct rpc_call *call, struct stranger *stranger)
@@ -583,6 +616,7 @@ Suite *suite_hostile(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_right_listing_is_followed);
 	tcase_add_test(tcase, a_malformed_listing_closes_the_connection_and_changes_nothing);
+	tcase_add_test(tcase, a_tree_without_a_bottom_is_not_followed_for_ever);
 	tcase_add_test(tcase, malformed_vectors_close_the_connection_and_absurd_ones_do_no_harm);
 	tcase_add_test(tcase, content_that_is_not_what_was_promised_is_an_error_of_that_file_alone);
 	tcase_add_test(tcase, a_malformed_delta_leaves_the_file_as_it_was);
