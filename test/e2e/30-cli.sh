@@ -15,12 +15,26 @@ refused() {
   [ -z "$(replica "$@" 2>/dev/null)" ] || fail "standard output is not empty"
 }
 
+# Every field of a document is in the manual.
+cat >fields.py <<'END'
+import json, re, sys
+known = set(re.findall(r"^\.Va (\w+)", open(sys.argv[1]).read(), re.M))
+def walk(value):
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        assert isinstance(key, int) or key in known, "replica(1) has no field " + key
+        walk(below)
+for line in open(sys.argv[2]):
+    walk(json.loads(line))
+END
+documented() { python3 fields.py "${E2E_LIB%/*}/../../man/replica.1" "$1" || fail "in $(cat "$1")"; }
+
 # json FILTER COMMAND…: the command prints one document on one line; $out is what the Python expression makes of it
 json() {
   local filter=$1 rc=0
   shift
   "$@" >json.out || rc=$?
   [ "$(wc -l <json.out)" -eq 1 ] || fail "not one line: $(cat json.out)"
+  documented json.out
   out=$(python3 -c 'import json, sys; d = json.load(open("json.out")); print(eval(sys.argv[1]))' "$filter") ||
     fail "no such thing in $(cat json.out)"
   return $rc
@@ -164,8 +178,7 @@ stop_watch() {
 }
 stop_watch watch INT
 stop_watch watch-json TERM
-python3 -c 'import json, sys
-for line in open("watch-json.log"): json.loads(line)'
+documented watch-json.log
 
 say 'standard output that cannot be written'
 expect_rc 4 bash -c "replica --data A.data status >/dev/full"
