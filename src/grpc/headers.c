@@ -52,7 +52,19 @@ static int add_field(struct grpc_call *call, const uint8_t *name, size_t name_le
 	return 0;
 }
 
-/* Binary values may be joined by commas: each is a value of its own. */
+/* Counts a field. False once they are more than is kept. */
+static bool count_field(struct grpc_call *call, size_t name_len, size_t value_len)
+{
+	call->fields_size += name_len + value_len + 32;
+	if (call->fields_size > GRPC_HEADERS_MAX)
+		call->block.too_large = true;
+	return !call->block.too_large;
+}
+
+/*
+ * Binary values may be joined by commas: each is a value of its own, and counts like one, as each
+ * keeps a copy of the name.
+ */
 static int add_metadata(struct grpc_call *call, const uint8_t *name, size_t name_len,
 	const uint8_t *value, size_t value_len)
 {
@@ -63,6 +75,8 @@ static int add_metadata(struct grpc_call *call, const uint8_t *name, size_t name
 		int r = add_field(call, name, name_len, value, len);
 		if (r < 0)
 			return r;
+		if (!count_field(call, name_len, 0))
+			return 0;
 		value += len + 1;
 		value_len -= len + 1;
 		while (value_len > 0 && *value == ' ')
@@ -149,16 +163,14 @@ static void grpc_field(struct grpc_call *call, const uint8_t *name, size_t name_
 int grpc__headers_field(struct grpc_call *call, const uint8_t *name, size_t name_len,
 	const uint8_t *value, size_t value_len)
 {
-	call->fields_size += name_len + value_len + 32;
-	if (call->fields_size > GRPC_HEADERS_MAX)
-		call->block.too_large = true;
+	bool keep = count_field(call, name_len, value_len);
 	if (name_len > 0 && name[0] == ':' && value_len <= GRPC_HEADERS_MAX)
 		return pseudo_field(call, name, name_len, value, value_len);
 	if (starts_with(name, name_len, "grpc-"))
 		grpc_field(call, name, name_len, value, value_len);
 	else if (equals(name, name_len, "content-type"))
 		call->block.content_type_ok = is_grpc_type(value, value_len);
-	else if (!call->block.too_large && !equals(name, name_len, "te"))
+	else if (keep && !equals(name, name_len, "te"))
 		return add_metadata(call, name, name_len, value, value_len);
 	return 0;
 }

@@ -257,6 +257,23 @@ START_TEST(a_huge_header_list_is_refused)
 }
 END_TEST
 
+START_TEST(many_binary_values_in_one_do_not_multiply_their_name)
+{
+	enum { NAME = 6000, VALUES = 6000 };
+	struct pair pair;
+	start_server(&pair);
+	static char name[NAME + 5], value[VALUES + 1];
+	memset(name, 'x', NAME);
+	memcpy(name + NAME, "-bin", 5);
+	memset(value, ',', VALUES);
+	struct request request = {.extra_name = name, .extra_value = value};
+	ask(&pair, &request);
+	ck_assert_str_eq(pair.raw.grpc_status, "8");
+	ck_assert_uint_eq(pair.server.count, 0);
+	pair_end(&pair);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- a bare server */
 
 static void start_client(struct pair *pair)
@@ -397,6 +414,7 @@ Suite *suite_foreign(void)
 	tcase_add_test(server, a_malformed_timeout_is_refused);
 	tcase_add_test(server, joined_and_unpadded_binary_metadata_is_taken_apart);
 	tcase_add_test(server, a_huge_header_list_is_refused);
+	tcase_add_test(server, many_binary_values_in_one_do_not_multiply_their_name);
 	tcase_add_test(server, random_bytes_after_a_good_start_never_crash);
 	suite_add_tcase(suite, server);
 	TCase *client = tcase_create("client");
