@@ -277,6 +277,7 @@ int thrum_conn_shutdown_write(struct thrum_conn *conn)
 void thrum_conn_shutdown(struct thrum_conn *conn)
 {
 	thrum__sock_shutdown(&conn->sock);
+	leave(conn);
 }
 
 void thrum_conn_close(struct thrum_conn *conn)

@@ -60,10 +60,12 @@ int thrum__socket_address(int fd, bool peer, char *out, size_t cap);
 /*
  * Protocol. The owner holds one reference, every call holds one while it is inside.
  *   enter     fails once closed; else takes a reference
- *   shutdown  sets closed, then shuts the socket down in the kernel: a call that waits is woken by
- * the hang-up, a call that is about to wait finds it: none sleeps on leave     gives the reference
- * back; the last one closes the descriptor So no descriptor number is given back to the kernel
- * while a call might still use it.
+ *   shutdown  takes a reference, sets closed, then shuts the socket down in the kernel: a call that
+ *             waits is woken by the hang-up, a call that is about to wait finds it: none sleeps on
+ *   leave     gives the reference back; the last one closes the descriptor
+ * So no descriptor number is given back to the kernel while a call might still use it. Shutdown
+ * needs its reference because closed is seen before the kernel is asked: the owner may learn of it
+ * from a call that did not wait, and close the handle meanwhile.
  */
 struct thrum__sock {
 	int fd;
@@ -85,7 +87,7 @@ int thrum__sock_begin(struct thrum__sock *sock);
 /* True: that was the last one, the descriptor is closed, and the caller frees what sock lies in. */
 bool thrum__sock_leave(struct thrum__sock *sock);
 
-/* Marks the socket closed and wakes its waiters. True the first time. */
+/* Marks the socket closed and wakes its waiters; always takes a reference. True the first time. */
 bool thrum__sock_shutdown(struct thrum__sock *sock);
 
 /*

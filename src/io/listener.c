@@ -213,11 +213,11 @@ int thrum_listener_address(const struct thrum_listener *listener, char *out, siz
 void thrum_listener_shutdown(struct thrum_listener *listener)
 {
 	struct stat st;
-	if (!thrum__sock_shutdown(&listener->sock) || listener->path[0] == '\0')
-		return;
-	if (lstat(listener->path, &st) == 0 && st.st_dev == listener->dev &&
+	if (thrum__sock_shutdown(&listener->sock) && listener->path[0] != '\0' &&
+		lstat(listener->path, &st) == 0 && st.st_dev == listener->dev &&
 		st.st_ino == listener->ino)
 		unlink(listener->path);
+	leave(listener);
 }
 
 void thrum_listener_close(struct thrum_listener *listener)

@@ -45,7 +45,8 @@ bool thrum__sock_leave(struct thrum__sock *sock)
 	return true;
 }
 
-bool thrum__sock_shutdown(struct thrum__sock *sock)
+/* True the first time. Under a reference. */
+static bool hang_up(struct thrum__sock *sock)
 {
 	if (__atomic_exchange_n(&sock->closed, 1, __ATOMIC_ACQ_REL) != 0)
 		return false;
@@ -54,10 +55,16 @@ bool thrum__sock_shutdown(struct thrum__sock *sock)
 	return true;
 }
 
+bool thrum__sock_shutdown(struct thrum__sock *sock)
+{
+	__atomic_fetch_add(&sock->refs, 1, __ATOMIC_RELAXED);
+	return hang_up(sock);
+}
+
 bool thrum__sock_close(struct thrum__sock *sock)
 {
 	if (__atomic_load_n(&sock->refs, __ATOMIC_ACQUIRE) > 1)
-		thrum__sock_shutdown(sock);
+		hang_up(sock);
 	return thrum__sock_leave(sock);
 }
 

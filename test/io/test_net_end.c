@@ -388,6 +388,38 @@ START_TEST(no_reader_sleeps_on_when_shutdown_races_its_wait)
 }
 END_TEST
 
+/* Reads without waiting, and closes as soon as it learns that somebody shut the connection down. */
+static void *closing_reader(void *arg)
+{
+	char buf[8];
+	ssize_t n;
+	while ((n = thrum_conn_read(arg, buf, sizeof(buf), THRUM_NOW)) == -ETIMEDOUT)
+		thrum_yield();
+	REQUIRE(n == THRUM_ECLOSED);
+	thrum_conn_close(arg);
+	return NULL;
+}
+
+static void *closing_main(void *arg)
+{
+	for (int i = 0; i < STORM; i++) {
+		struct thrum_conn *ends[2];
+		REQUIRE_EQ(thrum_conn_pair(ends), 0);
+		struct thrum_thread *reader = green_spawn(closing_reader, ends[0]);
+		thrum_yield();
+		thrum_conn_shutdown(ends[0]);
+		green_join(reader);
+		thrum_conn_close(ends[1]);
+	}
+	return NULL;
+}
+
+START_TEST(who_learns_of_a_shutdown_may_close_at_once)
+{
+	green_run(green_workers[_i], closing_main, NULL);
+}
+END_TEST
+
 /* ---- faulty peers */
 
 static int listener_sockaddr(
@@ -713,6 +745,7 @@ Suite *suite_net_end(void)
 	tcase_add_test(ends, a_cancelled_thread_starts_no_call_unless_shielded);
 	tcase_add_loop_test(ends, closing_wakes_everybody_inside, 0, 3);
 	tcase_add_loop_test(ends, no_reader_sleeps_on_when_shutdown_races_its_wait, 0, 3);
+	tcase_add_loop_test(ends, who_learns_of_a_shutdown_may_close_at_once, 0, 3);
 	tcase_add_test(ends, a_reset_is_an_error_code_and_no_signal);
 	tcase_add_loop_test(ends, connecting_to_nobody_is_refused, 0, 3);
 	tcase_add_test(ends, only_a_connected_stream_socket_is_wrapped);
