@@ -10,13 +10,16 @@
  * Order, for a whole batch (a crash of the machine at any point leaves each file old or new, and
  * the index not ahead of the disk):
  *
- *   1 flush the file system: the staged contents are durable
- *   2 lock; decide each leaf anew; put it in place with its guards (root.h); note it in the open
- * transaction 3 flush again: the names are durable 4 commit the transaction; unlock
+ *   1 flush: the staged contents are durable
+ *   2 lock; note durably what is about to be installed (intent.h)
+ *   3 decide each leaf anew; put it in place with its guards (root.h); note it in the open
+ * transaction 4 flush: the names, modes and times are durable 5 commit the transaction, which
+ * forgets the intents too; unlock
  *
- * The lock is held from 2 to 4, so the scan sees file and row change together. After a crash
- * between 2 and 4 the next scan finds files that the index does not know: local changes, equal to
- * the peer's, so nothing is in conflict and nothing lost.
+ * The lock is held from 2 to 5, so the scan sees file and row change together. After a crash
+ * between 3 and 5 the intents tell which files are not edits of this replica's. After a failure
+ * there (the index's disk is full, say) they do so too: the root is given up before the lock is, so
+ * that neither a scan nor a pull looks at it until the keeper has opened it anew, intents first.
  *
  * While one batch is flushed the next one gathers, so it grows by itself to what the disk can take.
  */
@@ -37,47 +40,59 @@ static void ident_from(struct replica_ident *ident, const struct replica_stat *s
 
 /* The directory's own marker: make it, or set its mode. */
 static int install_marker(
-	struct replica_root *root, const char *dir, uint32_t mode, struct replica_stat *out)
+	struct replica_root *root, struct replica_op *op, uint32_t mode, struct replica_stat *out)
 {
+	const char *dir = op->visit->path;
 	int made = replica_root_make_dir(root, dir, mode, out);
 	if (made < 0)
 		return made;
+	op->made = (unsigned)made;
 	return made > 0 ? 0 : replica_root_set_dir_mode(root, dir, mode, out);
 }
 
 /* A file or symlink: content if it is staged, else only mode and mtime. */
-static int install_leaf(struct replica_root *root, const struct replica_visit *visit,
-	const struct replica_task *task, struct replica_staged *staged, struct replica_stat *out)
+static int install_leaf(struct replica_root *root, struct replica_op *op,
+	const struct replica_task *task, struct replica_stat *out)
 {
 	const struct replica_version *theirs = &task->theirs->version;
 	struct replica_stat expect;
 	replica_expected_stat(&task->mine, &expect);
-	if (staged == NULL)
+	if (op->staged == NULL)
 		return replica_root_set_meta(
 			root, task->path, &expect, theirs->mode, theirs->mtime_ns, out);
-	int r = replica_root_install(root, staged, task->path, &expect, out);
+	int r = replica_root_install(root, op->staged, task->path, &expect, out);
 	if (r == -ENOENT) {
 		/* Its directory went away, or was never made: its marker is somebody else's matter.
 		 */
-		r = replica_root_make_dir(root, visit->path, 0755, NULL);
-		if (r >= 0)
-			r = replica_root_install(root, staged, task->path, &expect, out);
+		r = replica_root_make_dir(root, op->visit->path, 0755, NULL);
+		if (r >= 0) {
+			op->made = (unsigned)r;
+			r = replica_root_install(root, op->staged, task->path, &expect, out);
+		}
 	}
 	return r;
 }
 
-static int delete_leaf(struct replica_root *root, const struct replica_visit *visit,
+static int delete_leaf(struct replica_folder *folder, const struct replica_visit *visit,
 	const struct replica_task *task, bool marker)
 {
 	struct replica_stat expect;
 	if (marker) {
-		/* What is still in it is wanted or unknown; the scan will say so by marking it
-		 * anew. */
-		int r = replica_root_remove_dir(root, visit->path);
-		return r == -ENOTEMPTY ? 0 : r;
+		int r = replica_root_remove_dir(folder->root, visit->path);
+		if (r != -ENOTEMPTY)
+			return r;
+		/* What is still in it is wanted or unknown: a scan marks the directory anew. */
+		replica_watch_mark(folder->watch, visit->path, false);
+		return 0;
 	}
 	replica_expected_stat(&task->mine, &expect);
-	return replica_root_delete(root, task->path, &expect);
+	return replica_root_delete(folder->root, task->path, &expect);
+}
+
+/* True if an error says that the index may hold half of a change. */
+static bool doubtful(int r)
+{
+	return r < 0 && r != THRUM_ECHANGED && r != -EEXIST;
 }
 
 /* Decides anew, acts on the disk, notes it in the index. [lock] and transaction held. */
@@ -90,6 +105,7 @@ static int commit_leaf(struct replica_batch *batch, struct replica_op *op)
 	bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
 
 	int r = replica_visit_redecide(visit, op->task);
+	op->doubt = doubtful(r);
 	if (r < 0)
 		return r;
 	if (task->action == REPLICA_DO_NONE || task->action == REPLICA_DO_CONFLICT)
@@ -100,23 +116,31 @@ static int commit_leaf(struct replica_batch *batch, struct replica_op *op)
 	struct replica_stat st = {0};
 	struct replica_ident ident;
 	if (task->action == REPLICA_DO_DELETE) {
-		r = delete_leaf(root, visit, task, marker);
-		return r < 0 ? r : replica_visit_commit(visit, op->task, NULL, NULL);
+		r = delete_leaf(batch->folder, visit, task, marker);
+		if (r < 0)
+			return r;
+		r = replica_visit_commit(visit, op->task, NULL, NULL);
+		op->doubt = doubtful(r);
+		op->applied = r == 0;
+		return r;
 	}
 	const struct replica_version *theirs = &task->theirs->version;
 	if (!marker && op->staged == NULL &&
 		!replica_version_same_content(theirs, &task->mine.version))
 		return THRUM_ECHANGED; /* it was the same when there was nothing to fetch */
-	r = marker ? install_marker(root, visit->path, theirs->mode, &st)
-		   : install_leaf(root, visit, task, op->staged, &st);
+	r = marker ? install_marker(root, op, theirs->mode, &st)
+		   : install_leaf(root, op, task, &st);
 	if (r < 0)
 		return r;
 	ident_from(&ident, &st);
 	struct replica_version placed = *theirs; /* borrows the target */
 	if (placed.state != REPLICA_SYMLINK)
 		placed.mode = st.mode;
-	return replica_visit_commit(
+	r = replica_visit_commit(
 		visit, op->task, &ident, placed.mode == theirs->mode ? NULL : &placed);
+	op->doubt = doubtful(r);
+	op->applied = r == 0;
+	return r;
 }
 
 /* ---------------------------------------------------------------- one directory */
@@ -159,6 +183,7 @@ static int close_visit(struct replica_batch *batch, struct replica_op *op)
 	struct replica_visit *visit = op->visit;
 	announce_conflicts(batch, visit);
 	int complete = replica_visit_close(visit);
+	op->doubt = complete < 0;
 	if (complete < 0 || !op->touched)
 		return complete;
 	if (visit->path[0] != '\0' && replica_tree_live(folder->tree, visit->path) == 0) {
@@ -170,6 +195,7 @@ static int close_visit(struct replica_batch *batch, struct replica_op *op)
 	if (complete == 1 && visit->mtime_ns != 0 &&
 		replica_root_set_dir_mtime(folder->root, visit->path, visit->mtime_ns) == 0) {
 		int r = replica_tree_dir_mtime(folder->tree, visit->path, visit->mtime_ns);
+		op->doubt = r < 0;
 		return r < 0 ? r : complete;
 	}
 	return complete;
@@ -183,15 +209,12 @@ static int close_visit(struct replica_batch *batch, struct replica_op *op)
  */
 enum { FLUSH_SINGLY = 16 };
 
-static int sync_staged(struct replica_root *root, const struct replica_op *op)
+/* Flushes what was opened and closes it; what cannot be opened (a symlink, a file that even its
+ * owner may not read) is flushed with all the rest. */
+static int sync_opened(struct replica_root *root, int fd)
 {
-	int fd = thrum_file_open(root->staging_fd, op->staged->name, O_RDONLY | O_NOFOLLOW, 0);
-	if (fd == -ELOOP)
-		return 0; /* a symlink: its directory's flush is its own */
-	if (fd == -EACCES)
-		return replica_root_sync(root); /* its mode keeps even its owner from reading it */
 	if (fd < 0)
-		return fd;
+		return replica_root_sync(root);
 	int r = thrum_file_sync(fd);
 	thrum_file_close(fd);
 	return r;
@@ -208,32 +231,46 @@ static int flush_contents(struct replica_root *root, struct thrum__list *ops)
 	int r = 0;
 	thrum__list_foreach (node, ops) {
 		const struct replica_op *op = thrum__container_of(node, struct replica_op, node);
-		if (r == 0 && op->staged != NULL)
-			r = sync_staged(root, op);
+		/* A symlink is nothing but a name. */
+		if (r == 0 && op->staged != NULL &&
+			op->visit->tasks[op->task].theirs->version.state == REPLICA_FILE)
+			r = sync_opened(root, thrum_file_open(root->staging_fd, op->staged->name,
+						      O_RDONLY | O_NOFOLLOW, 0));
 	}
 	return r;
 }
 
-/* The deepest directory on the way to path that is there. */
-static int sync_dir(struct replica_root *root, const char *path)
+/* Flushes the directory of an op, or the deepest above it that is there, and the parent of each
+ * that was made. */
+static int sync_dirs(struct replica_root *root, const struct replica_op *op)
 {
-	char *dir = strdup(path);
-	int fd = dir == NULL ? -ENOMEM : replica_root_open_dir(root, dir);
-	while (fd < 0 && fd != -ENOMEM && dir[0] != '\0') {
+	unsigned above = op->made;
+	char *dir = strdup(op->visit->path);
+	int r = dir == NULL ? -ENOMEM : 0;
+	while (r == 0) {
+		int fd = replica_root_open_dir(root, dir);
+		bool there = fd != -ENOENT && fd != THRUM_ECHANGED;
+		if (there)
+			r = sync_opened(root, fd);
+		if (dir[0] == '\0' || (there && above-- == 0))
+			break;
 		char *slash = strrchr(dir, '/');
 		*(slash != NULL ? slash : dir) = '\0';
-		fd = replica_root_open_dir(root, dir);
 	}
 	free(dir);
-	if (fd < 0)
-		return fd;
-	int r = thrum_file_sync(fd);
-	thrum_file_close(fd);
 	return r;
 }
 
-/* Makes names durable: what was renamed, made and removed in the visited directories. */
-static int flush_names(struct replica_root *root, struct thrum__list *ops)
+/* True if an op changed a file or symlink that stays where it is. */
+static bool changed_in_place(const struct replica_op *op)
+{
+	return op->task != REPLICA_OP_CLOSE && op->applied && op->staged == NULL &&
+	       op->visit->tasks[op->task].action == REPLICA_DO_INSTALL &&
+	       strcmp(op->visit->tasks[op->task].name, REPLICA_DIRMARK_NAME) != 0;
+}
+
+/* Makes durable what was renamed, made, removed and changed. */
+static int flush_changes(struct replica_root *root, struct thrum__list *ops)
 {
 	size_t count = 0;
 	thrum__list_foreach (node, ops)
@@ -244,18 +281,13 @@ static int flush_names(struct replica_root *root, struct thrum__list *ops)
 	int r = 0;
 	thrum__list_foreach (node, ops) {
 		const struct replica_op *op = thrum__container_of(node, struct replica_op, node);
-		size_t parent_len;
-		if (r < 0 || op->visit == last)
-			continue;
+		struct replica_stat st;
+		if (r == 0 && changed_in_place(op))
+			r = sync_opened(root,
+				replica_root_open_file(root, op->visit->tasks[op->task].path, &st));
+		if (r == 0 && (op->visit != last || op->made > 0))
+			r = sync_dirs(root, op);
 		last = op->visit;
-		r = sync_dir(root, op->visit->path);
-		/* The directory itself may have been made or removed. */
-		if (r == 0 && op->visit->path[0] != '\0') {
-			replica_path_last(op->visit->path, &parent_len);
-			char *parent = strndup(op->visit->path, parent_len);
-			r = parent == NULL ? -ENOMEM : sync_dir(root, parent);
-			free(parent);
-		}
 	}
 	return r;
 }
@@ -264,7 +296,7 @@ static int flush_names(struct replica_root *root, struct thrum__list *ops)
 
 static bool installs(const struct replica_op *op)
 {
-	return op->task != REPLICA_OP_CLOSE && op->their_s != NULL &&
+	return op->task != REPLICA_OP_CLOSE &&
 	       op->visit->tasks[op->task].action == REPLICA_DO_INSTALL;
 }
 
@@ -301,12 +333,11 @@ static int perform(struct replica_batch *batch, struct thrum__list *ops, bool in
 		if (op->result == 0 && !close && batch->clear_errors)
 			(void)replica_index_error_set(
 				daemon->index, folder->id, op->visit->tasks[op->task].path, NULL);
-		/* Memory or the index gave out: what is in the transaction is in doubt. */
-		if (op->result == -ENOMEM || op->result == THRUM_EFORMAT)
+		if (op->doubt)
 			r = op->result;
 	}
 	if (r == 0 && disk)
-		r = flush_names(folder->root, ops);
+		r = flush_changes(folder->root, ops);
 	if (r == 0 && intents)
 		r = replica_intents_clear(folder);
 	return replica_end(daemon, r);
@@ -325,10 +356,15 @@ static void commit_ops(struct replica_batch *batch, struct thrum__list *ops)
 	if (content)
 		r = flush_contents(folder->root, ops);
 	replica_lock(folder->daemon);
+	if (r == 0)
+		r = replica_root_check(folder->root);
 	if (r == 0 && intents)
 		r = note_intents(batch, ops);
-	if (r == 0)
+	if (r == 0) {
 		r = perform(batch, ops, intents);
+		if (r < 0 && intents)
+			replica_root_give_up(folder->root);
+	}
 	replica_folder_touch(folder);
 	replica_unlock(folder->daemon);
 

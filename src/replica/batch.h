@@ -32,6 +32,9 @@ struct replica_op {
 		*their_s; /* leaf: what the source knows in the directory, effective */
 	bool touched;     /* close: something in the directory changed on disk */
 	int result;
+	bool applied;  /* leaf: it was changed here; else there was nothing to do any more */
+	bool doubt;    /* internal: the failure was the index's */
+	unsigned made; /* internal: directories made on the way to the visited one, and it */
 	struct thrum_semaphore done;
 };
 

@@ -80,9 +80,13 @@ static int read_intent(sqlite3_stmt *stmt, struct intent *intent)
 	intent->path = strdup(index_column_text(stmt, 0));
 	if (intent->path == NULL)
 		return -ENOMEM;
-	int r = replica_path_check(intent->path, strlen(intent->path));
+	const char *name = replica_path_last(intent->path, &parent_len);
+	/* A marker's name is no component that a path may have. */
+	size_t checked =
+		strcmp(name, REPLICA_DIRMARK_NAME) == 0 ? parent_len : strlen(intent->path);
+	int r = replica_path_check(intent->path, checked);
 	intent->child.kind = REPLICA_LEAF;
-	intent->child.name = strdup(replica_path_last(intent->path, &parent_len));
+	intent->child.name = strdup(name);
 	if (r == 0 && intent->child.name == NULL)
 		r = -ENOMEM;
 	if (r == 0)
@@ -159,11 +163,25 @@ static int same_content(
 	return n == 0 && memcmp(got, version->hash, sizeof(got)) == 0;
 }
 
+static bool directory_in_place(
+	struct replica_folder *folder, const struct intent *intent, struct replica_stat *out)
+{
+	char dir[REPLICA_PATH_MAX + 1];
+	size_t len;
+	replica_path_last(intent->path, &len);
+	memcpy(dir, intent->path, len); /* a path: read_intent has checked it */
+	dir[len] = '\0';
+	return replica_root_stat(folder->root, dir, out) == 0 && out->type == REPLICA_DISK_DIR &&
+	       out->mode == intent->child.version.mode;
+}
+
 /* Is what the intent was about in place? Then *out is its identity. */
 static bool in_place(
 	struct replica_folder *folder, const struct intent *intent, struct replica_stat *out)
 {
 	const struct replica_version *version = &intent->child.version;
+	if (version->state == REPLICA_DIRMARK)
+		return directory_in_place(folder, intent, out);
 	if (replica_root_stat(folder->root, intent->path, out) < 0 ||
 		out->mtime_ns != version->mtime_ns)
 		return false;
@@ -255,7 +273,7 @@ int replica_intents_replay(struct replica_folder *folder)
 		r = replica_end(daemon, r);
 	}
 	replica_unlock(daemon);
-	if (r == 0)
+	if (r == 0 && done > 0)
 		thrum__log(THRUM__LOG_INFO,
 			"share %s: %llu files that a crash had left half-noted are in order",
 			folder->name, (unsigned long long)done);

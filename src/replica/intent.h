@@ -10,12 +10,17 @@
  *
  * Without them a crash between rename and commit would leave a file that the index does not know.
  * The scan would take it for an edit made here: harmless while the source's version stays the same,
- * a false conflict once it changes. After such a crash each intent that the disk bears out is
- * committed as the pull would have done: the same decision, from the same listing, only the disk's
- * part is done already.
+ * a false conflict once it changes. A directory would count as made here, and come back after the
+ * source has removed it. After such a crash each intent that the disk bears out is committed as the
+ * pull would have done: the same decision, from the same listing, only the disk's part is done
+ * already.
  *
- * They exist only while a batch holds the daemon's lock, and between a crash and the next start; so
- * they never meet a later change of the same name.
+ * Deletions need none. A file that a crash left deleted is, to the scan, deleted here: one more
+ * deletion beside the source's, which agree whatever happens next. Should the source create the
+ * name again, that is a new creation, which no deletion of an older one speaks against.
+ *
+ * They exist only while a batch holds the daemon's lock, and between a crash (or a commit that
+ * failed) and the next opening of the root; so they never meet a later change of the same name.
  */
 
 /* Notes one install. task: of visit, decided to install; their_s: the source's effective s of the

@@ -50,7 +50,7 @@ struct work {
 	struct thrum_thread *thread; /* NULL: not started, or joined */
 	bool permit_leaf, permit_dir;
 	bool own_stack; /* of a directory: it is visited by a green thread of its own */
-	bool touched; /* the disk changed in the visited directory */
+	bool touched;   /* the disk changed in the visited directory */
 };
 
 static int visit_dir(struct pull *pull, const char *dir, struct replica_listing *listing,
@@ -148,14 +148,12 @@ static void pull_leaf(struct work *work)
 	struct replica_folder *folder = pull->folder;
 	struct replica_task *task = &work->visit->tasks[work->task];
 	struct replica_staged staged = {.fd = -1};
-	struct replica_op op = {.visit = work->visit, .task = work->task};
+	struct replica_op op = {.visit = work->visit, .task = work->task, .their_s = work->their_s};
 	bool install = task->action == REPLICA_DO_INSTALL;
 	bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
 	int r = broken(pull);
 	if (r < 0)
 		return;
-	if (!marker)
-		op.their_s = work->their_s;
 	replica_batch_announce(&pull->batch, 1);
 	if (install && !marker &&
 		!replica_version_same_content(&task->theirs->version, &task->mine.version)) {
@@ -172,6 +170,8 @@ static void pull_leaf(struct work *work)
 		leaf_failed(pull, task, r);
 		return;
 	}
+	if (!op.applied)
+		return;
 	work->touched = true;
 	__atomic_fetch_add(&pull->files, 1, __ATOMIC_RELAXED);
 	replica_events_publish(&folder->daemon->events,
@@ -241,7 +241,8 @@ static void join_all(struct pull *pull, struct work *works, size_t count)
 	}
 }
 
-/* A directory: beside this one; or here; or, where this stack has come far, on another meanwhile. */
+/* A directory: beside this one; or here; or, where this stack has come far, on another meanwhile.
+ */
 static void start_container(struct work *work)
 {
 	struct pull *pull = work->pull;

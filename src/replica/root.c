@@ -376,10 +376,17 @@ void replica_root_close(struct replica_root *root)
 	free(root);
 }
 
+void replica_root_give_up(struct replica_root *root)
+{
+	__atomic_store_n(&root->given_up, true, __ATOMIC_RELEASE);
+}
+
 int replica_root_check(const struct replica_root *root)
 {
 	struct stat st;
 	uint8_t uuid[UUID_SIZE];
+	if (__atomic_load_n(&root->given_up, __ATOMIC_ACQUIRE))
+		return -ENXIO;
 	if (stat(root->dir, &st) < 0)
 		return replica_last_error() == -ENOENT || replica_last_error() == -ENOTDIR
 			       ? -ENXIO

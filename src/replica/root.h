@@ -56,6 +56,7 @@ struct replica_root {
 	int lock_fd;    /* .replica/id, locked while open */
 	uint64_t dev, ino;
 	uint64_t next_name; /* atomic: of a staged file */
+	bool given_up;      /* atomic */
 	uint8_t uuid[16];
 	char *dir; /* as given; for messages and for the check */
 	/*
@@ -93,9 +94,12 @@ THRUM_NODISCARD int replica_root_open(
 /* Takes the root. NULL is fine. */
 void replica_root_close(struct replica_root *root);
 
-/* 0 while the directory the root was opened by is still this one and its marker stands; else
- * -ENXIO. */
+/* 0 while the directory the root was opened by is still this one, its marker stands and it was not
+ * given up; else -ENXIO. */
 THRUM_NODISCARD int replica_root_check(const struct replica_root *root);
+
+/* From now on replica_root_check says -ENXIO: what was done in it must be gone through anew. */
+void replica_root_give_up(struct replica_root *root);
 
 /* One line for a person about -ENXIO, -EBUSY and others from open and check: the thing, the cause,
  * the remedy. */

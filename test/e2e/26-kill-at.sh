@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# limit: 300
+# limit: 90
 # kill -9 right before a chosen change of the disk, all through a pull of files that are new, replaced, deleted,
 # become directories and back: every file is a whole version, a restart makes no conflict and leaves no litter,
-# even though the source goes on changing the same files meanwhile.
-# KILL_ROUNDS says how many kills (default 16); THRUM_SEED repeats a run.
+# even though the source goes on changing the same files meanwhile. And the same with calls that fail.
+# KILL_ROUNDS says how many rounds (default 10); THRUM_SEED repeats a run.
 # shellcheck source=test/e2e/lib.sh
 . "$E2E_LIB"
 
 seed=${THRUM_SEED:-$RANDOM}
-rounds=${KILL_ROUNDS:-16}
-say "$rounds kills, seed $seed (rerun with THRUM_SEED=$seed)"
+rounds=${KILL_ROUNDS:-10}
+say "$rounds rounds, seed $seed (rerun with THRUM_SEED=$seed)"
 RANDOM=$seed
 "${CC:-cc}" -O1 -shared -fPIC -o kill_at.so "${E2E_LIB%/*}/kill_at.c"
 # The sanitizers want to be loaded first; what they would miss for it is nothing here.
@@ -57,18 +57,20 @@ whole() {
   [ -z "$(find b -name '*.conflict-*' -print -quit)" ] || fail "conflict copies: $(find b -name '*.conflict-*')"
 }
 
-# deadly NAME N: starts the daemon so that it dies before its N-th change of the disk (0: it only counts)
-deadly() {
-  start B env LD_PRELOAD="$PWD/kill_at.so" KILL_AT="$1" KILL_COUNT="$PWD/count" replicad --data "$PWD/B.data" --listen 127.0.0.1:0
+# armed SETTING…: starts B with the library in front of it
+armed() {
+  start B env LD_PRELOAD="$PWD/kill_at.so" KILL_COUNT="$PWD/count" "$@" replicad --data "$PWD/B.data" --listen 127.0.0.1:0
 }
-# reap NAME: takes note that it died
-reap() {
-  wait "${e2e_pids[$1]}" 2>/dev/null || true
-  unset "e2e_pids[$1]"
-}
-dead_or_done() { ended "$(pid_of B)" || in_step; }
 in_step() { same_tree a b >/dev/null && on B sync && on A sync; }
+dead_or_done() { ended "$(pid_of B)" || in_step; }
+dead_or_past() { ended "$(pid_of B)" || [ "$(changes)" -gt "$1" ] || in_step; }
 changes() { od -An -tu8 count | tr -d ' '; }
+# put_down: B ends, if it has not yet
+put_down() {
+  kill -KILL "$(pid_of B)" 2>/dev/null || true
+  wait "$(pid_of B)" 2>/dev/null || true
+  unset "e2e_pids[B]"
+}
 
 mkdir a b
 echo stays >a/modes
@@ -82,37 +84,67 @@ stop B
 
 say "how many changes a pull makes"
 generation 1
-deadly 0
+armed KILL_AT=0
 wait_for 20 "the counted pull" in_step
 total=$(changes)
 stop B
 say "$total"
 [ "$total" -gt 150 ] || fail "only $total: the kills would not fall into the pull"
 
+# settled WHAT: after it, and after still newer versions of everything, nothing but them is there
+settled() {
+  wait_for 20 "equal trees after $1 of $total" same_tree a b
+  wait_for 20 "both to be in sync after $1" in_step
+  expect_rc 0 on A conflicts
+  expect_rc 0 on B conflicts
+  stop B
+  [ ! -e b/.replica/lost ] || fail "$1 made an unknown file: $(ls b/.replica/lost)"
+  whole
+}
+
+no_litter() { [ -z "$(ls -A b/.replica/tmp)" ] || fail "litter after $1: $(ls -A b/.replica/tmp)"; }
+
+# A place in part $1 of $rounds of all that a pull does.
+place() { echo $((($1 - 1) * total / rounds + RANDOM * 32768 % (total / rounds + 1) + 1)); }
+
 g=1
 killed=0
 for round in $(seq 1 "$rounds"); do
-  generation $((++g))
-  # Spread over the whole, at a random place in each part; every third time also in what cleans up after it.
-  n=$(((round - 1) * total / rounds + RANDOM * 32768 % (total / rounds + 1) + 1))
+  n=$(place "$round")
+  # Every third time also a kill in what cleans up after the first.
   for at in $n $((round % 3 == 0 ? RANDOM % 40 + 1 : 0)); do
     [ "$at" -gt 0 ] || continue
-    deadly "$at"
+    generation $((++g))
+    armed KILL_AT="$at"
     wait_for 20 "B to die at $at, or to be done" dead_or_done
-    if running B; then stop B; else reap B; killed=$((killed + 1)); fi
+    ! ended "$(pid_of B)" || killed=$((killed + 1))
+    put_down
     whole
   done
   generation $((++g))
   daemon B
-  wait_for 20 "equal trees after a kill at $n of $total" same_tree a b
-  wait_for 20 "both to be in sync after a kill at $n" in_step
-  expect_rc 0 on A conflicts
-  expect_rc 0 on B conflicts
-  stop B
-  [ -z "$(ls -A b/.replica/tmp)" ] || fail "litter after a kill at $n: $(ls -A b/.replica/tmp)"
-  [ ! -e b/.replica/lost ] || fail "a kill at $n made an unknown file: $(ls b/.replica/lost)"
-  whole
+  settled "a kill at $n"
+  no_litter "a kill at $n"
 done
 say "$killed times killed"
 [ "$killed" -ge $((rounds * 3 / 4)) ] || fail "only $killed kills"
+
+say "the same, with a full disk for some calls"
+for round in $(seq 1 "$rounds"); do
+  n=$(place "$round")
+  generation $((++g))
+  armed FAIL_AT="$n" FAIL_CALLS=$((RANDOM % 3 + 1))
+  wait_for 20 "call $n to fail, or B to be done" dead_or_past $((n + 3))
+  generation $((++g))
+  # It may refuse to start, as with any disk that is full: then it starts now.
+  if ended "$(pid_of B)"; then
+    put_down
+    daemon B
+  fi
+  settled "a full disk at $n"
+done
+# What could not even be removed then is removed by the next start.
+daemon B
+stop B
+no_litter "all of it"
 stop A

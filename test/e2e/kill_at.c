@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Preloaded into a program: kills it, as kill -9 would, right before the KILL_AT-th system call of
- * those that change a disk. Without KILL_AT it only counts; the count stands in the file named by
- * KILL_COUNT, if set, at any moment. Only the file systems' calls count, so the number of a call
- * hardly depends on the network's timing.
+ * those that change a disk. Or lets FAIL_CALLS of them (1), from the FAIL_AT-th on, fail with
+ * ENOSPC. Without either it only counts; the count stands in the file named by KILL_COUNT, if set,
+ * at any moment. Only the file systems' calls count, so the number of a call hardly depends on the
+ * network's timing.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -17,11 +19,17 @@
 #include <unistd.h>
 
 static uint64_t own_count, *count = &own_count;
-static uint64_t kill_at;
+static uint64_t kill_at, fail_at, fail_calls;
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+	return text != NULL ? strtoull(text, NULL, 10) : otherwise;
+}
 
 __attribute__((constructor)) static void begin(void)
 {
-	const char *at = getenv("KILL_AT"), *file = getenv("KILL_COUNT");
+	const char *file = getenv("KILL_COUNT");
 	if (file != NULL) {
 		int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		if (fd < 0 || ftruncate(fd, sizeof(*count)) < 0)
@@ -33,16 +41,23 @@ __attribute__((constructor)) static void begin(void)
 		count = map;
 		*count = 0;
 	}
-	if (at != NULL)
-		kill_at = strtoull(at, NULL, 10);
+	kill_at = number("KILL_AT", 0);
+	fail_at = number("FAIL_AT", 0);
+	fail_calls = number("FAIL_CALLS", 1);
 }
 
-static void step(void)
+/* Counts a call. True if it is to fail. */
+static int fails(void)
 {
-	if (__atomic_add_fetch(count, 1, __ATOMIC_RELAXED) != kill_at)
-		return;
-	kill(getpid(), SIGKILL);
-	pause(); /* never comes back */
+	uint64_t n = __atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
+	if (n == kill_at) {
+		kill(getpid(), SIGKILL);
+		pause(); /* never comes back */
+	}
+	if (fail_at == 0 || n < fail_at || n - fail_at >= fail_calls)
+		return 0;
+	errno = ENOSPC;
+	return 1;
 }
 
 static int is_file(int fd)
@@ -52,16 +67,16 @@ static int is_file(int fd)
 }
 
 /* Each stands in front of the C library's function of that name. */
-#define BEFORE(type, name, condition, params, args)                                                \
-	type name params;                                                                          \
-	type name params                                                                           \
-	{                                                                                          \
-		static type(*next) params;                                                         \
-		if (next == NULL)                                                                  \
-			*(void **)&next = dlsym(RTLD_NEXT, #name);                                 \
-		if (condition)                                                                     \
-			step();                                                                    \
-		return next args;                                                                  \
+#define BEFORE(type, name, condition, params, args)                \
+	type name params;                                          \
+	type name params                                           \
+	{                                                          \
+		static type(*next) params;                         \
+		if (next == NULL)                                  \
+			*(void **)&next = dlsym(RTLD_NEXT, #name); \
+		if ((condition) && fails())                        \
+			return -1;                                 \
+		return next args;                                  \
 	}
 
 BEFORE(ssize_t, write, is_file(fd), (int fd, const void *data, size_t len), (fd, data, len))
