@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "replica/root_internal.h"
 #include "replica/source.h"
 
 /*
@@ -13,8 +14,9 @@
  * next one fails:
  *
  *   1 on disk: a copy goes to a conflict name (both), or mine goes out of the way (a file against a
- * directory) 2 scan: what step 1 did becomes events 3 in the index: mine is declared the winner, or
- * theirs wanted, and then pulled
+ *     directory); all of it is flushed
+ *   2 scan: what step 1 did becomes events
+ *   3 in the index: mine is declared the winner, or theirs wanted, and then pulled
  */
 
 enum { TRIES = 20 };
@@ -128,7 +130,7 @@ static int copy_aside(struct resolving *resolving)
 	int r = replica_stage_file(root, &staged);
 	for (ssize_t n = 1; r == 0 && n > 0;) {
 		n = copy_file_range(fd, NULL, staged.fd, NULL, 1 << 20, 0);
-		r = n < 0 ? -errno : 0;
+		r = n < 0 ? replica_last_error() : 0;
 		thrum_yield();
 	}
 	if (r == 0)
@@ -188,33 +190,57 @@ static int place_theirs_aside(struct resolving *resolving)
 	return r;
 }
 
-/* Removes a file, a symlink or a whole directory of mine: the person chose theirs. */
-static int remove_mine(struct replica_root *root, const char *path)
+/* Reads the first name in a directory. 1, 0 if it is empty, or an error. */
+static int first_name(struct replica_root *root, const char *path, char name[256])
 {
-	struct replica_stat st;
 	struct thrum_dir *dir;
 	struct thrum_dir_entry entry;
-	int r = replica_root_stat(root, path, &st);
-	if (r < 0 || st.type == REPLICA_DISK_ABSENT)
-		return r;
-	if (st.type != REPLICA_DISK_DIR)
-		return replica_root_delete(root, path, &st);
 	int fd = replica_root_open_dir(root, path);
 	if (fd < 0)
 		return fd;
-	r = thrum_dir_open(&dir, fd, ".");
+	int r = thrum_dir_open(&dir, fd, ".");
 	thrum_file_close(fd);
 	if (r < 0)
 		return r;
-	char *below = malloc(REPLICA_PATH_MAX + 1);
-	r = below == NULL ? -ENOMEM : 0;
-	while (r == 0 && (r = thrum_dir_next(dir, &entry)) == 1) {
-		r = replica_path_join(below, REPLICA_PATH_MAX + 1, path, entry.name);
-		r = r < 0 ? r : remove_mine(root, below);
-	}
-	free(below);
+	r = thrum_dir_next(dir, &entry);
+	if (r == 1)
+		snprintf(name, 256, "%s", entry.name);
 	thrum_dir_close(dir);
-	return r < 0 ? r : replica_root_remove_dir(root, path);
+	return r;
+}
+
+/*
+ * Removes a file, a symlink or a whole directory of mine: the person chose theirs. One thing at a
+ * time from the bottom, so that depth costs neither stack nor descriptors.
+ */
+static int remove_mine(struct replica_root *root, const char *path)
+{
+	char *at = malloc(REPLICA_PATH_MAX + 1);
+	size_t top = strlen(path);
+	int r = at == NULL ? -ENOMEM : 0;
+	if (r == 0)
+		memcpy(at, path, top + 1);
+	while (r == 0) {
+		struct replica_stat st;
+		char name[256];
+		size_t len = strlen(at);
+		r = replica_root_stat(root, at, &st);
+		bool dir = r == 0 && st.type == REPLICA_DISK_DIR;
+		if (dir && (r = first_name(root, at, name)) == 1) {
+			r = len + 1 + strlen(name) > REPLICA_PATH_MAX ? -ENAMETOOLONG : 0;
+			if (r == 0)
+				snprintf(at + len, REPLICA_PATH_MAX + 1 - len, "/%s", name);
+			continue;
+		}
+		if (r == 0 && st.type != REPLICA_DISK_ABSENT)
+			r = dir ? replica_root_remove_dir(root, at)
+				: replica_root_delete(root, at, &st);
+		if (len == top)
+			break;
+		*strrchr(at, '/') = '\0';
+	}
+	free(at);
+	return r;
 }
 
 /*
@@ -312,6 +338,10 @@ static int resolve(struct resolving *resolving, enum keep keep)
 	if (r < 0)
 		return r;
 	int policy = prepare(resolving, keep, &pull);
+	/* What one side now rests on is not lost with the power, whatever becomes of the other. */
+	if (policy >= 0 && keep != KEEP_MINE &&
+		(r = replica_root_sync(resolving->folder->root)) < 0)
+		policy = r;
 	if (policy < 0)
 		return refuse(resolving, policy, "cannot settle it: %s", thrum_strerror(policy));
 	if (keep != KEEP_MINE) {
