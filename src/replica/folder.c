@@ -229,7 +229,9 @@ static bool keep(struct replica_folder *folder)
 {
 	thrum_deadline rescan = thrum_after(folder->daemon->rescan_ns);
 	while (keeper_wait(folder, LOOK_S * THRUM_S)) {
-		if (replica_root_check(folder->root) < 0)
+		int r = replica_root_check(folder->root);
+		/* Being short of descriptors or memory says nothing about the root. */
+		if (r < 0 && r != -EMFILE && r != -ENFILE && r != -ENOMEM)
 			return true;
 		if (thrum_now() >= rescan) {
 			replica_watch_mark(folder->watch, "", true);
