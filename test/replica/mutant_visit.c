@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT */
+#include "mutants.h"
+
+#include "replica/visit.c"
