@@ -80,9 +80,9 @@ TEST_sync    := test_cond.c test_mutex.c test_semaphore.c test_waitgroup.c test_
 TEST_chan    := test_channel.c test_channel_storm.c
 TEST_future  := test_block_on.c test_combine.c test_leaf.c
 TEST_io      := test_address.c test_dns.c test_fs.c test_net.c test_net_end.c test_poll.c
-TEST_delta   := test_diff.c test_format.c test_load.c test_patch.c test_rdiff.c test_weak.c
+TEST_delta   := test_diff.c test_format.c test_load.c test_memory.c test_patch.c test_rdiff.c test_weak.c
 TEST_noise   := test_noise.c
-TEST_grpc    := pair.c test_core.c test_foreign.c test_wire.c
+TEST_grpc    := pair.c test_core.c test_foreign.c test_memory.c test_wire.c
 TEST_rpc     := harness.c test_calls.c test_ends.c test_foreign.c test_noise_transport.c
 TEST_replica := hostile.c stranger.c test_hostile.c test_root.c test_scan.c test_stranger.c test_ticket.c test_transfer.c test_watch.c
 
@@ -92,6 +92,12 @@ NEEDS_noise   := base
 NEEDS_grpc    := base
 NEEDS_rpc     := grpc noise $(THRUM_LAYERS)
 NEEDS_replica := rpc grpc noise delta $(THRUM_LAYERS)
+# How test binaries are linked whose allocations can be made to fail (test/failing.h).
+comma := ,
+WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
+LINK_delta := $(WRAP_ALLOC)
+LINK_grpc  := $(WRAP_ALLOC) \
+	$(addprefix -Wl$(comma)--wrap=,nghttp2_session_client_new2 nghttp2_session_server_new2)
 PKG_thrum     := libuv
 PKG_delta     := libsodium
 PKG_noise     := libsodium
@@ -199,7 +205,7 @@ $(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,
 		$(if $(filter $(1),$(THRUM_LAYERS)),,$(call layer_obj,$(1))) \
 		$(foreach n,$(if $(filter $(1),$(THRUM_LAYERS)),$(THRUM_LAYERS),$(NEEDS_$(1))),$(call layer_obj,$(n)))
 	$$(say) LD $$@
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$^ \
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $(LINK_$(1)) -o $$@ $$^ \
 		$$(call pkg_libs,check $(if $(filter $(1),$(THRUM_LAYERS)),$(PKG_thrum),$(PKG_$(1))))
 endef
 TESTED_LAYERS := $(foreach l,$(LAYERS),$(if $(TEST_$(l)),$(l)))

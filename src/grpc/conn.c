@@ -113,6 +113,8 @@ static int on_frame_not_sent(
 	nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
 {
 	struct grpc_conn *conn = user;
+	if (error == NGHTTP2_ERR_HEADER_COMP)
+		conn->error = -ENOMEM; /* our header blocks are bounded: nothing else stops them */
 	if (conn->server || frame->hd.type != NGHTTP2_HEADERS ||
 		frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;

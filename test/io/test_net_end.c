@@ -425,7 +425,8 @@ static void *early_close_main(void *arg)
 		thrum_yield();
 	REQUIRE_EQ(n, THRUM_ECLOSED);
 	thrum_conn_close(ends[0]);
-	REQUIRE_EQ(thrum_conn_pair(next), 0); /* would get the number of a descriptor closed early */
+	REQUIRE_EQ(
+		thrum_conn_pair(next), 0); /* would get the number of a descriptor closed early */
 	__atomic_store_n(&let_go, 1, __ATOMIC_RELEASE);
 	REQUIRE_EQ(pthread_join(stopper, NULL), 0);
 	__atomic_store_n(&held_fd, -1, __ATOMIC_RELEASE);
