@@ -84,7 +84,7 @@ TEST_delta   := test_diff.c test_format.c test_load.c test_memory.c test_patch.c
 TEST_noise   := test_noise.c
 TEST_grpc    := pair.c test_core.c test_foreign.c test_memory.c test_wire.c
 TEST_rpc     := harness.c test_calls.c test_ends.c test_foreign.c test_noise_transport.c
-TEST_replica := hostile.c stranger.c test_hostile.c test_root.c test_scan.c test_stranger.c test_ticket.c test_transfer.c test_watch.c
+TEST_replica := engine.c hostile.c stranger.c test_batch.c test_conflict.c test_datadir.c test_event.c test_hostile.c test_intent.c test_root.c test_scan.c test_stranger.c test_ticket.c test_transfer.c test_watch.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base

@@ -275,7 +275,8 @@ int replica_intents_replay(struct replica_folder *folder)
 	replica_unlock(daemon);
 	if (r == 0 && done > 0)
 		thrum__log(THRUM__LOG_INFO,
-			"share %s: %llu files that a crash had left half-noted are in order",
+			"share %s: put on record what a batch that was cut off had put in place: "
+			"%llu",
 			folder->name, (unsigned long long)done);
 	for (ssize_t i = 0; i < count; i++)
 		intent_fini(&intents[i]);
