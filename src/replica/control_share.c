@@ -29,8 +29,8 @@ static bool within(const char *path, const char *dir)
 }
 
 /*
- * Resolves the directory of a request to its one true name. 0, or fails the call. made: NULL (it must
- * exist), or it is made if need be and *made tells whether it was.
+ * Resolves the directory of a request to its one true name. 0, or fails the call. made: NULL (it
+ * must exist), or it is made if need be and *made tells whether it was.
  */
 static int take_dir(
 	struct rpc_call *call, const ProtobufCBinaryData *bytes, bool *made, char out[PATH_MAX])

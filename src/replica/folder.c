@@ -114,7 +114,8 @@ static void on_change(void *arg, const char *path, enum replica_change what, boo
 static void on_settled(void *arg, int result)
 {
 	struct replica_folder *folder = arg;
-	if (result < 0 && result != -ECANCELED && result != -ENXIO) { /* the keeper tells of the latter */
+	/* Of a root that is gone the keeper tells. */
+	if (result < 0 && result != -ECANCELED && result != -ENXIO) {
 		thrum__log(THRUM__LOG_WARN, "share %s: scan: %s", folder->name,
 			thrum_strerror(result));
 		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name,

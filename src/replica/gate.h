@@ -9,9 +9,10 @@
 #include "base/list.h"
 
 /*
- * How many handshakes may be under way at once. To a daemon with room a handshake may take its time; once all places are
- * taken, who has had REPLICA_GATE_FAIR makes room for the next one. So connections that say nothing
- * cost others a wait of REPLICA_GATE_FAIR at most per REPLICA_GATE_PLACES of them, not a deadline.
+ * How many handshakes may be under way at once. To a daemon with room a handshake may take its
+ * time; once all places are taken, who has had REPLICA_GATE_FAIR makes room for the next one. So
+ * connections that say nothing cost others a wait of REPLICA_GATE_FAIR at most per
+ * REPLICA_GATE_PLACES of them, not a deadline.
  */
 enum {
 	REPLICA_GATE_PLACES = 64,

@@ -19,8 +19,8 @@ void record_failure(const char *file, int line, const char *text, long long got,
 {
 	thrum__lock(&failure.lock);
 	if (failure.text[0] == '\0')
-		snprintf(failure.text, sizeof(failure.text), "%s:%d: %s: got %lld, want %lld", file, line,
-			text, got, want);
+		snprintf(failure.text, sizeof(failure.text), "%s:%d: %s: got %lld, want %lld", file,
+			line, text, got, want);
 	thrum__unlock(&failure.lock);
 }
 
@@ -127,8 +127,9 @@ void world_run(void (*fn)(void *), void *arg)
 	struct thrum_config config = {.workers = 2};
 	struct job job = {fn, arg};
 	for (int i = 0; i < DAEMONS; i++)
-		ck_assert_msg(replica_daemon_create(&world.places[i].daemon, &world.places[i].config, why,
-				      sizeof(why)) == 0, "%s", why);
+		ck_assert_msg(replica_daemon_create(&world.places[i].daemon,
+				      &world.places[i].config, why, sizeof(why)) == 0,
+			"%s", why);
 	ck_assert_int_eq(thrum_run(&config, run_job, &job, NULL), 0);
 	for (int i = 0; i < DAEMONS; i++)
 		replica_daemon_destroy(world.places[i].daemon);
@@ -146,7 +147,9 @@ static void pair_and_run(void *arg)
 	EXPECT_EQ(replica_ticket_format(text, &ticket), 0);
 	join.ticket = text;
 	join.dir = (ProtobufCBinaryData){strlen(root), (uint8_t *)root};
-	EXPECT_EQ(control(HONEST, "Join", &join.base, &replicad__v1__join_reply__descriptor, NULL, NULL), 0);
+	EXPECT_EQ(control(HONEST, "Join", &join.base, &replicad__v1__join_reply__descriptor, NULL,
+			  NULL),
+		0);
 	expect_in_sync();
 	job->fn(job->arg);
 }
@@ -158,7 +161,9 @@ static void share_and_run(void *arg)
 	const char *root = world.places[VICTIM].root;
 	share.name = (char *)"s";
 	share.dir = (ProtobufCBinaryData){strlen(root), (uint8_t *)root};
-	EXPECT_EQ(control(VICTIM, "Share", &share.base, &replicad__v1__empty__descriptor, NULL, NULL), 0);
+	EXPECT_EQ(
+		control(VICTIM, "Share", &share.base, &replicad__v1__empty__descriptor, NULL, NULL),
+		0);
 	replica_lock(daemon);
 	struct replica_folder *folder = replica_folder_find(daemon, "s");
 	memcpy(world.share, folder->uuid, sizeof(world.share));
@@ -206,7 +211,8 @@ bool root_holds(int place, const char *names)
 	char command[512], out[4096];
 	snprintf(command, sizeof(command),
 		"cd %s && { find . -mindepth 1 ! -path './.replica' ! -path './.replica/id' "
-		"! -path './.replica/tmp' -printf '%%P\\n' | LC_ALL=C sort | paste -sd, | tr -d '\\n'; }",
+		"! -path './.replica/tmp' -printf '%%P\\n' | LC_ALL=C sort | paste -sd, | tr -d "
+		"'\\n'; }",
 		world.places[place].root);
 	output_of(command, out, sizeof(out));
 	return strcmp(out, names) == 0;
@@ -231,7 +237,8 @@ uint64_t errors_at(int place)
 {
 	Replicad__V1__Empty empty = REPLICAD__V1__EMPTY__INIT;
 	Replicad__V1__StatusReply *reply;
-	if (control(place, "Status", &empty.base, &replicad__v1__status_reply__descriptor, &reply, NULL) < 0)
+	if (control(place, "Status", &empty.base, &replicad__v1__status_reply__descriptor, &reply,
+		    NULL) < 0)
 		return UINT64_MAX;
 	uint64_t errors = reply->n_shares == 1 ? reply->shares[0]->errors : UINT64_MAX;
 	rpc_message_free(&reply->base);
@@ -271,8 +278,8 @@ void take_ticket(struct replica_ticket *ticket)
 	Replicad__V1__NameRequest request = REPLICAD__V1__NAME_REQUEST__INIT;
 	Replicad__V1__InviteReply *reply;
 	request.name = (char *)"s";
-	CHECK(control(VICTIM, "Invite", &request.base, &replicad__v1__invite_reply__descriptor, &reply,
-		      NULL) == 0);
+	CHECK(control(VICTIM, "Invite", &request.base, &replicad__v1__invite_reply__descriptor,
+		      &reply, NULL) == 0);
 	EXPECT_EQ(replica_ticket_parse(ticket, reply->ticket), 0);
 	rpc_message_free(&reply->base);
 }

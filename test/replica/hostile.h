@@ -3,8 +3,8 @@
 #define TEST_REPLICA_HOSTILE_H
 
 /*
- * A world of two real daemons in one runtime, "victim" and "honest", that share "s", and tools for a
- * third party that speaks the real protocol as far as a test wants it to.
+ * A world of two real daemons in one runtime, "victim" and "honest", that share "s", and tools for
+ * a third party that speaks the real protocol as far as a test wants it to.
  *
  * Green threads record the first thing that was wrong; the main stack asserts after the runtime has
  * ended. What the daemons log goes to the file "log" of the test's directory.
@@ -20,23 +20,23 @@
 void record_failure(const char *file, int line, const char *text, long long got, long long want);
 
 #define EXPECT(expr) ((expr) ? (void)0 : record_failure(__FILE__, __LINE__, #expr, 0, 1))
-#define EXPECT_EQ(got, want)                                                                       \
-	do {                                                                                       \
-		long long got_ = (long long)(got), want_ = (long long)(want);                      \
-		if (got_ != want_)                                                                 \
-			record_failure(__FILE__, __LINE__, #got, got_, want_);                     \
+#define EXPECT_EQ(got, want)                                                   \
+	do {                                                                   \
+		long long got_ = (long long)(got), want_ = (long long)(want);  \
+		if (got_ != want_)                                             \
+			record_failure(__FILE__, __LINE__, #got, got_, want_); \
 	} while (0)
 
 /* Waits until an expression is true: polls it, 20 s at most. Its value at the end. */
-#define WAIT(expr)                                                                                 \
-	({                                                                                         \
-		thrum_deadline until_ = thrum_after(20 * THRUM_S * slowness());                    \
-		bool true_;                                                                        \
-		while (!(true_ = (expr)) && thrum_now() < until_ && short_rest())                  \
-			;                                                                          \
-		if (!true_)                                                                        \
-			record_failure(__FILE__, __LINE__, #expr, 0, 1);                           \
-		true_;                                                                             \
+#define WAIT(expr)                                                                \
+	({                                                                        \
+		thrum_deadline until_ = thrum_after(20 * THRUM_S * slowness());   \
+		bool true_;                                                       \
+		while (!(true_ = (expr)) && thrum_now() < until_ && short_rest()) \
+			;                                                         \
+		if (!true_)                                                       \
+			record_failure(__FILE__, __LINE__, #expr, 0, 1);          \
+		true_;                                                            \
 	})
 
 /* Between two looks at a state. False: cancelled. */
@@ -79,7 +79,8 @@ const char *in_root(int place, const char *name);
 /* Times a text stands in the log so far. */
 unsigned log_count(const char *text);
 
-/* True if what the daemon has in the share's root is exactly these names, comma separated, sorted. */
+/* True if what the daemon has in the share's root is exactly these names, comma separated, sorted.
+ */
 bool root_holds(int place, const char *names);
 
 /* A call of the Control service. Returns the code; reply may be NULL, status too. */
@@ -118,7 +119,8 @@ struct stranger {
 
 extern const struct replica_id stranger_id;
 
-/* Opens one connection to the victim. Returns the code; verdict: NULL or RPC_NOISE_VERDICT_MAX + 1 bytes. */
+/* Opens one connection to the victim. Returns the code; verdict: NULL or RPC_NOISE_VERDICT_MAX + 1
+ * bytes. */
 int stranger_dial(const struct stranger *stranger, int role, const uint8_t *token,
 	struct rpc_transport **out, char *verdict);
 
@@ -136,11 +138,12 @@ struct listed {
 	Replicad__V1__Entry entry;
 	uint8_t vector[24], hash[REPLICA_HASH_SIZE];
 };
-void listed_file(struct listed *listed, const struct stranger *stranger, const char *name, const char *text);
+void listed_file(
+	struct listed *listed, const struct stranger *stranger, const char *name, const char *text);
 
 /* Sends a listing of the root with these entries as one part. */
-int send_entries(struct rpc_call *call, const struct stranger *stranger, Replicad__V1__Entry **entries,
-	size_t count);
+int send_entries(struct rpc_call *call, const struct stranger *stranger,
+	Replicad__V1__Entry **entries, size_t count);
 
 /* Sends one chunk of content. */
 int send_chunk(struct rpc_call *call, const void *data, size_t len, uint32_t raw_len);

@@ -16,7 +16,8 @@ static int hello(struct rpc_call *call, void *ctx)
 		return r;
 	rpc_message_free(&request->base);
 	reply.version = 1;
-	reply.replica_id = (ProtobufCBinaryData){sizeof(stranger_id.bytes), (uint8_t *)stranger_id.bytes};
+	reply.replica_id =
+		(ProtobufCBinaryData){sizeof(stranger_id.bytes), (uint8_t *)stranger_id.bytes};
 	reply.name = (char *)stranger->name;
 	return rpc_call_send(call, &reply.base, THRUM_FOREVER);
 }
@@ -79,12 +80,14 @@ static int fetch(struct rpc_call *call, void *ctx)
 {
 	struct stranger *stranger = ctx;
 	Replicad__V1__FetchUp *up;
-	int r = rpc_call_recv(call, &replicad__v1__fetch_up__descriptor, (ProtobufCMessage **)&up, THRUM_FOREVER);
+	int r = rpc_call_recv(
+		call, &replicad__v1__fetch_up__descriptor, (ProtobufCMessage **)&up, THRUM_FOREVER);
 	if (r < 0)
 		return r;
 	__atomic_fetch_add(&stranger->fetches, 1, __ATOMIC_RELEASE);
-	r = stranger->fetch != NULL && up->request != NULL ? stranger->fetch(call, stranger, up->request)
-							   : GRPC_NOT_FOUND;
+	r = stranger->fetch != NULL && up->request != NULL
+		    ? stranger->fetch(call, stranger, up->request)
+		    : GRPC_NOT_FOUND;
 	rpc_message_free(&up->base);
 	return r;
 }
@@ -173,7 +176,8 @@ void stranger_leave(struct stranger *stranger)
 
 /* ---------------------------------------------------------------- what it sends */
 
-void listed_file(struct listed *listed, const struct stranger *stranger, const char *name, const char *text)
+void listed_file(
+	struct listed *listed, const struct stranger *stranger, const char *name, const char *text)
 {
 	Replicad__V1__Entry *entry = &listed->entry;
 	struct replica_hash *hash = replica_hash_create();
@@ -191,8 +195,8 @@ void listed_file(struct listed *listed, const struct stranger *stranger, const c
 	entry->hash = (ProtobufCBinaryData){sizeof(listed->hash), listed->hash};
 }
 
-int send_entries(struct rpc_call *call, const struct stranger *stranger, Replicad__V1__Entry **entries,
-	size_t count)
+int send_entries(struct rpc_call *call, const struct stranger *stranger,
+	Replicad__V1__Entry **entries, size_t count)
 {
 	Replicad__V1__ListPart part = REPLICAD__V1__LIST_PART__INIT;
 	Replicad__V1__ListHead head = REPLICAD__V1__LIST_HEAD__INIT;

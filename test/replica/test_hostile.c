@@ -6,9 +6,9 @@
 #include "replica/hash.h"
 
 /*
- * A member of the share that breaks the rules as a source: what it lists and what it sends. Whatever
- * it does, the victim's tree stays as it was, no staged file stays behind, and the honest peer is
- * served as before.
+ * A member of the share that breaks the rules as a source: what it lists and what it sends.
+ * Whatever it does, the victim's tree stays as it was, no staged file stays behind, and the honest
+ * peer is served as before.
  */
 
 #define OWN_FILES "from-honest,from-victim" /* what expect_in_sync leaves in the root */
@@ -231,7 +231,8 @@ static int answer_broken(struct rpc_call *call, struct stranger *stranger, const
 
 static void break_listings(void *arg)
 {
-	struct stranger stranger = {.name = "st\033[2Jranger", .secret = {9}, .list = answer_broken};
+	struct stranger stranger = {
+		.name = "st\033[2Jranger", .secret = {9}, .list = answer_broken};
 	memset(name_256, 'n', sizeof(name_256) - 1);
 	stranger_join(&stranger);
 	for (size_t i = 0; i < thrum__countof(broken_listings); i++) {
@@ -242,7 +243,8 @@ static void break_listings(void *arg)
 		bool closed = WAIT(__atomic_load_n(&stranger.ended, __ATOMIC_ACQUIRE));
 		stranger_leave(&stranger);
 		if (!closed || stranger.lists == 0) {
-			record_failure(__FILE__, __LINE__, broken_listings[i].what, stranger.lists, 1);
+			record_failure(
+				__FILE__, __LINE__, broken_listings[i].what, stranger.lists, 1);
 			return;
 		}
 		EXPECT_EQ(log_count("closing its connection"), i + 1);
@@ -267,15 +269,19 @@ static int answer_one_file(struct rpc_call *call, struct stranger *stranger, con
 	return send_entries(call, stranger, (Replicad__V1__Entry *[]){&listed.entry}, 1);
 }
 
-static int send_text(struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
+static int send_text(
+	struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
 {
 	return send_chunk(call, "text", 4, 0);
 }
 
 static void follow_rules(void *arg)
 {
-	struct stranger stranger = {
-		.name = "stranger", .secret = {9}, .time = 1, .list = answer_one_file, .fetch = send_text};
+	struct stranger stranger = {.name = "stranger",
+		.secret = {9},
+		.time = 1,
+		.list = answer_one_file,
+		.fetch = send_text};
 	stranger_join(&stranger);
 	stranger_connect(&stranger);
 	WAIT(disk_exists(in_root(HONEST, "f")));
@@ -307,7 +313,8 @@ static int answer_one_more(struct rpc_call *call, struct stranger *stranger, con
 
 static void lead_down(void *arg)
 {
-	struct stranger stranger = {.name = "stranger", .secret = {9}, .time = 1, .list = answer_one_more};
+	struct stranger stranger = {
+		.name = "stranger", .secret = {9}, .time = 1, .list = answer_one_more};
 	stranger_join(&stranger);
 	stranger_connect(&stranger);
 	WAIT(__atomic_load_n(&stranger.lists, __ATOMIC_ACQUIRE) >= REPLICA_DEPTH_MAX ||
@@ -335,7 +342,8 @@ static int watch_garbage(struct rpc_call *call, struct stranger *stranger)
 	return r < 0 ? r : thrum_sleep(60 * THRUM_S);
 }
 
-/* Knows of events of the victim that there never were: the victim must think it was restored, each time. */
+/* Knows of events of the victim that there never were: the victim must think it was restored, each
+ * time. */
 static int watch_prophet(struct rpc_call *call, struct stranger *stranger)
 {
 	Replicad__V1__WatchEvent event = REPLICAD__V1__WATCH_EVENT__INIT;
@@ -353,7 +361,8 @@ static int watch_prophet(struct rpc_call *call, struct stranger *stranger)
 
 static void break_watch(void *arg)
 {
-	struct stranger stranger = {.name = "stranger", .secret = {9}, .time = 1, .watch = watch_garbage};
+	struct stranger stranger = {
+		.name = "stranger", .secret = {9}, .time = 1, .watch = watch_garbage};
 	stranger_join(&stranger);
 	stranger_connect(&stranger);
 	WAIT(__atomic_load_n(&stranger.ended, __ATOMIC_ACQUIRE));
@@ -464,10 +473,12 @@ static int list_two_files(struct rpc_call *call, struct stranger *stranger, cons
 
 static bool wants(const Replicad__V1__FetchRequest *request, const char *path)
 {
-	return request->path.len == strlen(path) && memcmp(request->path.data, path, strlen(path)) == 0;
+	return request->path.len == strlen(path) &&
+	       memcmp(request->path.data, path, strlen(path)) == 0;
 }
 
-static int send_broken(struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
+static int send_broken(
+	struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
 {
 	const struct broken_content *broken = stranger->script;
 	if (wants(request, "good"))
@@ -521,9 +532,10 @@ static int list_new_version(struct rpc_call *call, struct stranger *stranger, co
 	return send_entries(call, stranger, (Replicad__V1__Entry *[]){&listed.entry}, 1);
 }
 
-/* Answers a signature with a delta that copies from beyond the basis; plain requests with other bytes. */
-static int send_bad_delta(struct rpc_call *call, struct stranger *stranger,
-	const Replicad__V1__FetchRequest *request)
+/* Answers a signature with a delta that copies from beyond the basis; plain requests with other
+ * bytes. */
+static int send_bad_delta(
+	struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
 {
 	static const uint8_t delta[] = {0x72, 0x73, 0x02, 0x36, 0x54, 0xff, 0xff, 0xff, 0xff, 0xff,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -533,13 +545,17 @@ static int send_bad_delta(struct rpc_call *call, struct stranger *stranger,
 	while (request->basis && rpc_call_recv(call, &replicad__v1__fetch_up__descriptor,
 					 (ProtobufCMessage **)&up, THRUM_FOREVER) == 0)
 		rpc_message_free(&up->base);
-	return request->basis ? send_chunk(call, delta, sizeof(delta), 0) : send_chunk(call, "zzz", 3, 0);
+	return request->basis ? send_chunk(call, delta, sizeof(delta), 0)
+			      : send_chunk(call, "zzz", 3, 0);
 }
 
 static void break_delta(void *arg)
 {
-	struct stranger stranger = {
-		.name = "stranger", .secret = {9}, .time = 1, .list = list_new_version, .fetch = send_bad_delta};
+	struct stranger stranger = {.name = "stranger",
+		.secret = {9},
+		.time = 1,
+		.list = list_new_version,
+		.fetch = send_bad_delta};
 	memset(promised, 'p', TEXT_SIZE);
 	memset(other, 'o', TEXT_SIZE);
 	stranger_join(&stranger);
@@ -567,7 +583,8 @@ END_TEST
 
 /* ---------------------------------------------------------------- stalling */
 
-static int stall_fetch(struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
+static int stall_fetch(
+	struct rpc_call *call, struct stranger *stranger, const Replicad__V1__FetchRequest *request)
 {
 	int r = send_chunk(call, promised, 1, 0);
 	return r < 0 ? r : thrum_sleep(600 * THRUM_S);
@@ -580,8 +597,11 @@ static int stall_list(struct rpc_call *call, struct stranger *stranger, const ch
 
 static void stall(void *arg)
 {
-	struct stranger stranger = {
-		.name = "stranger", .secret = {9}, .time = 1, .list = list_two_files, .fetch = stall_fetch};
+	struct stranger stranger = {.name = "stranger",
+		.secret = {9},
+		.time = 1,
+		.list = list_two_files,
+		.fetch = stall_fetch};
 	memset(promised, 'p', TEXT_SIZE);
 	stranger_join(&stranger);
 	stranger_connect(&stranger);

@@ -88,7 +88,8 @@ static int ask_pull(struct stranger *stranger, ProtobufCBinaryData path)
 static void expect_hung_up(struct stranger *stranger, int r)
 {
 	EXPECT_EQ(r, -EINVAL);
-	EXPECT(rpc_client_wait(stranger->client, thrum_after(20 * THRUM_S * slowness())) != -ETIMEDOUT);
+	EXPECT(rpc_client_wait(stranger->client, thrum_after(20 * THRUM_S * slowness())) !=
+		-ETIMEDOUT);
 	stranger_leave(stranger);
 	stranger_connect(stranger);
 }
@@ -110,8 +111,10 @@ static void call_with_bad_paths(void *arg)
 		expect_hung_up(&stranger, ask_pull(&stranger, path));
 	}
 	/* Names for one entry of a listing: those that are none of a path. */
-	expect_hung_up(&stranger, ask_list(&stranger, share(), none, bytes_of(&(struct bad_path){"..", 0})));
-	expect_hung_up(&stranger, ask_list(&stranger, share(), none, bytes_of(&(struct bad_path){"a/b", 0})));
+	expect_hung_up(&stranger,
+		ask_list(&stranger, share(), none, bytes_of(&(struct bad_path){"..", 0})));
+	expect_hung_up(&stranger,
+		ask_list(&stranger, share(), none, bytes_of(&(struct bad_path){"a/b", 0})));
 	EXPECT_EQ(log_count("closing its connection"), 3 * thrum__countof(bad_paths) + 2);
 	stranger_leave(&stranger);
 	expect_in_sync();
@@ -133,7 +136,9 @@ static void share_another(uint8_t uuid[16])
 	EXPECT_EQ(mkdir(dir, 0755), 0);
 	request.name = (char *)"another";
 	request.dir = (ProtobufCBinaryData){strlen(dir), (uint8_t *)dir};
-	EXPECT_EQ(control(VICTIM, "Share", &request.base, &replicad__v1__empty__descriptor, NULL, NULL), 0);
+	EXPECT_EQ(control(VICTIM, "Share", &request.base, &replicad__v1__empty__descriptor, NULL,
+			  NULL),
+		0);
 	replica_lock(daemon);
 	memcpy(uuid, replica_folder_find(daemon, "another")->uuid, 16);
 	replica_unlock(daemon);
@@ -199,7 +204,8 @@ static void call_wrongly(void *arg)
 	EXPECT_EQ(ask_list(&stranger, (ProtobufCBinaryData){15, another}, none, none), -ENOENT);
 	EXPECT_EQ(ask_list(&stranger, none, none, none), -ENOENT);
 	EXPECT_EQ(ask_list(&stranger, share(), none, none), 0);
-	EXPECT_EQ(ask_fetch(&stranger, (ProtobufCBinaryData){4, (uint8_t *)"none"}), THRUM_ECHANGED);
+	EXPECT_EQ(
+		ask_fetch(&stranger, (ProtobufCBinaryData){4, (uint8_t *)"none"}), THRUM_ECHANGED);
 	EXPECT_EQ(ask_with_bad_signature(&stranger), -EIO);
 	EXPECT_EQ(ask(&stranger, "NoSuchMethod", &up.base), -ENOSYS);
 	EXPECT(rpc_client_alive(stranger.client));
@@ -229,13 +235,15 @@ static void fetch_and_stall(void *arg)
 	stranger_connect(&stranger);
 	struct rpc_call *call = open_fetch(&stranger, "big", false);
 	Replicad__V1__FetchDown *down;
-	EXPECT_EQ(rpc_call_recv(call, &replicad__v1__fetch_down__descriptor, (ProtobufCMessage **)&down,
-			  THRUM_FOREVER),
+	EXPECT_EQ(rpc_call_recv(call, &replicad__v1__fetch_down__descriptor,
+			  (ProtobufCMessage **)&down, THRUM_FOREVER),
 		0);
 	rpc_message_free(&down->base);
 	int64_t began = thrum_now();
 	request.name = (char *)"s";
-	EXPECT_EQ(control(VICTIM, "Unshare", &request.base, &replicad__v1__empty__descriptor, NULL, NULL), 0);
+	EXPECT_EQ(control(VICTIM, "Unshare", &request.base, &replicad__v1__empty__descriptor, NULL,
+			  NULL),
+		0);
 	EXPECT(thrum_now() - began < 10 * THRUM_S * slowness());
 	rpc_call_destroy(call);
 	stranger_leave(&stranger);
@@ -348,7 +356,8 @@ static void send_garbage(void *arg)
 		for (size_t k = 0; k < sizeof(bytes); k++)
 			bytes[k] = (uint8_t)thrum__splitmix64(&seed);
 		provoke(bytes, 1 + thrum__splitmix64(&seed) % sizeof(bytes) / 2 * 2);
-		/* The first message may be anything of 32 bytes; the rest has to be meant for us. */
+		/* The first message may be anything of 32 bytes; the rest has to be meant for us.
+		 */
 		memcpy(bytes, "\0\x20", 2);
 		memcpy(bytes + 34, "\0\x50", 2);
 		EXPECT_EQ(provoke(bytes, 2 + 32 + 2 + 80), 98);
@@ -375,7 +384,8 @@ static void come_without_invitation(void *arg)
 	EXPECT_EQ(stranger_dial(&stranger, AS_SERVER, NULL, &transport, verdict), THRUM_EAUTH);
 	EXPECT_EQ(stranger_dial(&stranger, TO_JOIN, token, &transport, verdict), THRUM_EAUTH);
 	EXPECT_EQ(verdict[0], '\0'); /* it learns nothing */
-	/* A payload that is none: a role without its token, a token without its role, no such role. */
+	/* A payload that is none: a role without its token, a token without its role, no such role.
+	 */
 	EXPECT_EQ(stranger_dial(&stranger, TO_JOIN, NULL, &transport, verdict), THRUM_EAUTH);
 	EXPECT_EQ(stranger_dial(&stranger, AS_CALLER, token, &transport, verdict), THRUM_EAUTH);
 	EXPECT_EQ(stranger_dial(&stranger, 99, NULL, &transport, verdict), THRUM_EAUTH);
@@ -451,7 +461,8 @@ Suite *suite_stranger(void)
 	TCase *tcase = tcase_create("stranger");
 	tcase_add_checked_fixture(tcase, world_init, world_fini);
 	tcase_set_timeout(tcase, 60);
-	tcase_add_test(tcase, a_call_with_a_path_that_leaves_the_tree_is_refused_and_the_connection_closed);
+	tcase_add_test(tcase,
+		a_call_with_a_path_that_leaves_the_tree_is_refused_and_the_connection_closed);
 	tcase_add_test(tcase, wrong_calls_get_an_error_and_nothing_of_other_shares);
 	tcase_add_test(tcase, a_caller_that_does_not_read_does_not_keep_a_share_from_ending);
 	tcase_add_test(tcase, a_thousand_calls_at_once_are_answered);
