@@ -58,10 +58,11 @@ SRC_noise   := noise.c
 SRC_grpc    := call.c conn.c headers.c open.c status.c wire.c
 SRC_rpc     := call.c client.c conn.c health.c message.c noise_transport.c server.c transport.c
 SRC_replica := alter.c batch.c conflict.c content.c control_service.c control_share.c \
-	control_sync.c daemon.c datadir.c decide.c event.c fetch.c folder.c gate.c hash.c index.c \
-	index_entry.c index_rows.c intent.c link.c notify.c path.c peer_service.c pull.c record.c \
-	resolve.c root.c scan.c serve.c session.c source.c stage.c ticket.c transfer.c tree.c visit.c \
-	vtime.c watch.c watch_map.c
+	control_sync.c daemon.c datadir.c decide.c event.c fetch.c folder.c gate.c hash.c \
+	index.c index_entry.c index_report.c index_rows.c index_value.c intent.c link.c \
+	notify.c path.c peer_service.c pull.c record.c resolve.c root.c scan.c serve.c \
+	session.c source.c stage.c ticket.c transfer.c tree.c tree_leaf.c tree_list.c \
+	visit.c visit_close.c visit_commit.c visit_resolve.c vtime.c watch.c watch_map.c
 
 ARCH ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//')
 ASM_ctx := $(sort $(wildcard asm/$(ARCH)/*.S))
@@ -84,7 +85,10 @@ TEST_delta   := test_diff.c test_format.c test_load.c test_memory.c test_patch.c
 TEST_noise   := test_noise.c
 TEST_grpc    := pair.c test_core.c test_foreign.c test_memory.c test_wire.c
 TEST_rpc     := harness.c test_calls.c test_ends.c test_foreign.c test_noise_transport.c
-TEST_replica := engine.c hostile.c stranger.c test_batch.c test_conflict.c test_datadir.c test_event.c test_hostile.c test_intent.c test_root.c test_scan.c test_stranger.c test_ticket.c test_transfer.c test_watch.c
+TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger.c test_batch.c \
+	test_conflict.c test_datadir.c test_decide.c test_event.c test_hostile.c \
+	test_index.c test_intent.c test_model.c test_path.c test_root.c test_scan.c \
+	test_stranger.c test_ticket.c test_transfer.c test_tree.c test_vtime.c test_watch.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base

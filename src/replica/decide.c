@@ -6,8 +6,8 @@
 #include "base/base.h"
 
 /*
- * One leaf, pulled from A ("theirs") into B ("mine"). m is the last event of a version, s what a side knows
- * of this path, c the creations it stems from. Tested in this order:
+ * One leaf, pulled from A ("theirs") into B ("mine"). m is the last event of a version, s what a
+ * side knows of this path, c the creations it stems from. Tested in this order:
  *
  *   A       B       test                      verdict
  *   ignored or ignored                        ignored
@@ -27,11 +27,11 @@
  *                   some                      re-create theirs
  *                   else                      update/delete conflict
  *
- * Why "some" is a case of its own: c is a vector (two files created apart and then resolved into one have
- * two creations). A side that knew and deleted one of them, but not the other, must neither drop the survivor nor
- * take it as it is: third replicas would later see a conflict that was settled here. The survivor becomes a new
- * file (new c and m), and everybody agrees. The survivor of a resolved delete/update conflict is re-created for
- * the same reason.
+ * Why "some" is a case of its own: c is a vector (two files created apart and then resolved into
+ * one have two creations). A side that knew and deleted one of them, but not the other, must
+ * neither drop the survivor nor take it as it is: third replicas would later see a conflict that
+ * was settled here. The survivor becomes a new file (new c and m), and everybody agrees. The
+ * survivor of a resolved delete/update conflict is re-created for the same reason.
  */
 
 static bool known(const struct replica_vt *events, const struct replica_vt *s)
@@ -58,7 +58,7 @@ static bool ignored(const struct replica_side *side)
 static bool same(const struct replica_side *a, const struct replica_side *b)
 {
 	return (a->m != NULL && b->m != NULL && replica_vt_equal(a->m, b->m)) ||
-		replica_version_equal(a->version, b->version);
+	       replica_version_equal(a->version, b->version);
 }
 
 static enum replica_verdict by_policy(enum replica_policy policy, enum replica_verdict none,
@@ -91,12 +91,13 @@ static enum replica_verdict concurrent(const struct replica_version *a,
 		REPLICA_VERDICT_TAKE, REPLICA_VERDICT_MERGED);
 }
 
-enum replica_verdict replica_decide(const struct replica_side *theirs, const struct replica_side *mine,
-	bool dirmark, enum replica_policy policy)
+enum replica_verdict replica_decide(const struct replica_side *theirs,
+	const struct replica_side *mine, bool dirmark, enum replica_policy policy)
 {
 	if (ignored(theirs) || ignored(mine))
 		return REPLICA_VERDICT_IGNORED;
-	/* A directory survives a concurrent deletion without asking: somebody put something in it. */
+	/* A directory survives a concurrent deletion without asking: somebody put something in it.
+	 */
 	if (dirmark)
 		policy = REPLICA_POLICY_MERGE;
 
@@ -143,7 +144,8 @@ static const struct verdict_facts *facts(enum replica_verdict verdict)
 		REPLICA_VERDICTS(FACTS)
 #undef FACTS
 	};
-	static const struct verdict_facts unknown = {REPLICA_DO_IGNORE, false, "UNKNOWN", "unknown"};
+	static const struct verdict_facts unknown = {
+		REPLICA_DO_IGNORE, false, "UNKNOWN", "unknown"};
 	return (unsigned)verdict < thrum__countof(table) ? &table[verdict] : &unknown;
 }
 

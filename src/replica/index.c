@@ -14,8 +14,8 @@ enum {
 };
 
 /*
- * entries: kind and state as in the enums; the root has no parent. m, s, c: encoded vectors. Names are
- * blobs: bytes, compared as bytes, so that a listing is sorted as strcmp sorts.
+ * entries: kind and state as in the enums; the root has no parent. m, s, c: encoded vectors. Names
+ * are blobs: bytes, compared as bytes, so that a listing is sorted as strcmp sorts.
  */
 static const char schema[] =
 	"CREATE TABLE meta(id BLOB NOT NULL, now INTEGER NOT NULL, start INTEGER NOT NULL,"
@@ -34,7 +34,8 @@ static const char schema[] =
 	"  used_by BLOB) STRICT;"
 	"CREATE TABLE entries(id INTEGER PRIMARY KEY,"
 	"  share INTEGER NOT NULL REFERENCES shares, parent INTEGER REFERENCES entries,"
-	"  name BLOB NOT NULL, kind INTEGER NOT NULL, state INTEGER NOT NULL, mode INTEGER NOT NULL,"
+	"  name BLOB NOT NULL, kind INTEGER NOT NULL, state INTEGER NOT NULL, mode INTEGER NOT "
+	"NULL,"
 	"  mtime INTEGER NOT NULL, size INTEGER NOT NULL, hash BLOB, target BLOB,"
 	"  dev INTEGER NOT NULL, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,"
 	"  m BLOB NOT NULL, s BLOB NOT NULL, c BLOB NOT NULL, UNIQUE(parent, name, kind)) STRICT;"
@@ -58,7 +59,8 @@ static const char schema[] =
 	"  m BLOB NOT NULL, s BLOB NOT NULL, c BLOB NOT NULL, peer INTEGER NOT NULL,"
 	"  PRIMARY KEY(share, path)) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE errors(share INTEGER NOT NULL REFERENCES shares ON DELETE CASCADE,"
-	"  path BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY(share, path)) STRICT, WITHOUT ROWID;";
+	"  path BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY(share, path)) STRICT, WITHOUT "
+	"ROWID;";
 
 struct cached {
 	struct thrum__list node;
@@ -121,8 +123,7 @@ const char *replica_index_error(const struct replica_index *index)
 
 sqlite3_stmt *index_stmt(struct replica_index *index, const char *sql, int *rc)
 {
-	thrum__list_foreach(it, &index->cached)
-	{
+	thrum__list_foreach (it, &index->cached) {
 		struct cached *cached = thrum__container_of(it, struct cached, node);
 		if (cached->sql != sql || sqlite3_stmt_busy(cached->stmt))
 			continue;
@@ -187,153 +188,14 @@ static void drop_statements(struct replica_index *index)
 	}
 }
 
-/* ---------------------------------------------------------------- values */
-
-void index_bind_text(sqlite3_stmt *stmt, int at, const char *text)
-{
-	sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
-}
-
-void index_bind_blob(sqlite3_stmt *stmt, int at, const void *bytes, size_t len)
-{
-	/* A NULL pointer would bind NULL: an empty blob needs any other. */
-	sqlite3_bind_blob64(stmt, at, len > 0 ? bytes : "", len, SQLITE_STATIC);
-}
-
-int index_bind_vt(sqlite3_stmt *stmt, int at, const struct replica_vt *vt)
-{
-	uint8_t small[8 * REPLICA_VT_ITEM_SIZE];
-	size_t len = replica_vt_encoded_size(vt);
-	if (len <= sizeof(small)) {
-		replica_vt_encode(vt, small);
-		sqlite3_bind_blob64(stmt, at, small, len, SQLITE_TRANSIENT);
-		return 0;
-	}
-	uint8_t *bytes = sqlite3_malloc64(len);
-	if (bytes == NULL)
-		return -ENOMEM;
-	replica_vt_encode(vt, bytes);
-	sqlite3_bind_blob64(stmt, at, bytes, len, sqlite3_free);
-	return 0;
-}
-
-void index_bind_id(sqlite3_stmt *stmt, int at, int64_t id)
-{
-	if (id == 0)
-		sqlite3_bind_null(stmt, at);
-	else
-		sqlite3_bind_int64(stmt, at, id);
-}
-
-int index_column_vt(sqlite3_stmt *stmt, int at, struct replica_vt *out)
-{
-	const uint8_t *bytes = sqlite3_column_blob(stmt, at);
-	return replica_vt_decode(out, bytes, (size_t)sqlite3_column_bytes(stmt, at));
-}
-
-int index_column_bytes(sqlite3_stmt *stmt, int at, void *out, size_t len)
-{
-	const void *bytes = sqlite3_column_blob(stmt, at);
-	if ((size_t)sqlite3_column_bytes(stmt, at) != len || bytes == NULL)
-		return THRUM_EFORMAT;
-	memcpy(out, bytes, len);
-	return 0;
-}
-
-const char *index_column_text(sqlite3_stmt *stmt, int at)
-{
-	const char *text = (const char *)sqlite3_column_text(stmt, at);
-	return text != NULL ? text : "";
-}
-
-void index_bind_version(sqlite3_stmt *stmt, int at, const struct replica_version *version)
-{
-	sqlite3_bind_int(stmt, at, (int)version->state);
-	sqlite3_bind_int64(stmt, at + 1, version->mode);
-	sqlite3_bind_int64(stmt, at + 2, version->mtime_ns);
-	sqlite3_bind_int64(stmt, at + 3, (int64_t)version->size);
-	if (version->state == REPLICA_FILE)
-		index_bind_blob(stmt, at + 4, version->hash, REPLICA_HASH_SIZE);
-	if (version->target != NULL)
-		index_bind_blob(stmt, at + 5, version->target, strlen(version->target));
-}
-
-int index_column_version(sqlite3_stmt *stmt, int at, struct replica_version *out)
-{
-	replica_version_fini(out);
-	int64_t state = sqlite3_column_int64(stmt, at), mode = sqlite3_column_int64(stmt, at + 1);
-	if (state < 0 || state > REPLICA_IGNORED || mode < 0 || mode > 07777)
-		return THRUM_EFORMAT;
-	out->state = (enum replica_state)state;
-	out->mode = (uint32_t)mode;
-	out->mtime_ns = sqlite3_column_int64(stmt, at + 2);
-	out->size = (uint64_t)sqlite3_column_int64(stmt, at + 3);
-	if (state == REPLICA_FILE) {
-		int rc = index_column_bytes(stmt, at + 4, out->hash, REPLICA_HASH_SIZE);
-		if (rc < 0)
-			return rc;
-	}
-	if (sqlite3_column_type(stmt, at + 5) != SQLITE_NULL) {
-		const void *target = sqlite3_column_blob(stmt, at + 5);
-		size_t len = (size_t)sqlite3_column_bytes(stmt, at + 5);
-		if (target == NULL || memchr(target, '\0', len) != NULL)
-			return THRUM_EFORMAT;
-		if ((out->target = strndup(target, len)) == NULL)
-			return -ENOMEM;
-	}
-	return replica_version_check(out);
-}
-
-/* ---------------------------------------------------------------- SQL functions on vectors */
-
-static int value_vt(sqlite3_value *value, struct replica_vt *out)
-{
-	const uint8_t *bytes = sqlite3_value_blob(value);
-	return replica_vt_decode(out, bytes, (size_t)sqlite3_value_bytes(value));
-}
-
-/* vt_leq(a, b): 1 if everything in a is known in b. */
-static void sql_vt_leq(sqlite3_context *context, int argc, sqlite3_value **argv)
-{
-	struct replica_vt a = {0}, b = {0};
-	if (value_vt(argv[0], &a) == 0 && value_vt(argv[1], &b) == 0)
-		sqlite3_result_int(context, replica_vt_leq(&a, &b));
-	else
-		sqlite3_result_error_code(context, SQLITE_CORRUPT);
-	replica_vt_fini(&a);
-	replica_vt_fini(&b);
-}
-
-/* vt_time(vector, id): id's time, 0 if it is not named. */
-static void sql_vt_time(sqlite3_context *context, int argc, sqlite3_value **argv)
-{
-	struct replica_vt vt = {0};
-	const struct replica_id *id = sqlite3_value_blob(argv[1]);
-	if (sqlite3_value_bytes(argv[1]) == REPLICA_ID_SIZE && value_vt(argv[0], &vt) == 0)
-		sqlite3_result_int64(context, (int64_t)replica_vt_get(&vt, id));
-	else
-		sqlite3_result_error_code(context, SQLITE_CORRUPT);
-	replica_vt_fini(&vt);
-}
-
-static int add_functions(struct replica_index *index)
-{
-	const int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
-	int code = sqlite3_create_function(
-		index->db, "vt_leq", 2, flags, NULL, sql_vt_leq, NULL, NULL);
-	if (code == SQLITE_OK)
-		code = sqlite3_create_function(
-			index->db, "vt_time", 2, flags, NULL, sql_vt_time, NULL, NULL);
-	return code == SQLITE_OK ? 0 : index_sqlite_error(index, code);
-}
-
 /* ---------------------------------------------------------------- meta */
 
 static int meta_write(struct replica_index *index)
 {
 	int rc = 0;
 	sqlite3_stmt *stmt = index_stmt(index,
-		"INSERT OR REPLACE INTO meta(rowid, id, now, start, contact) VALUES(1, ?, ?, ?, ?)", &rc);
+		"INSERT OR REPLACE INTO meta(rowid, id, now, start, contact) VALUES(1, ?, ?, ?, ?)",
+		&rc);
 	if (stmt == NULL)
 		return rc;
 	index_bind_blob(stmt, 1, index->meta.id.bytes, REPLICA_ID_SIZE);
@@ -346,8 +208,8 @@ static int meta_write(struct replica_index *index)
 static int meta_read(struct replica_index *index)
 {
 	int rc = 0;
-	sqlite3_stmt *stmt = index_stmt(
-		index, "SELECT id, now, start, contact FROM meta WHERE rowid = 1", &rc);
+	sqlite3_stmt *stmt =
+		index_stmt(index, "SELECT id, now, start, contact FROM meta WHERE rowid = 1", &rc);
 	if (stmt == NULL)
 		return rc;
 	rc = index_step(index, stmt);
@@ -372,7 +234,7 @@ static int meta_read(struct replica_index *index)
 static bool meta_same(const struct replica_meta *a, const struct replica_meta *b)
 {
 	return memcmp(&a->id, &b->id, sizeof(a->id)) == 0 && a->now == b->now &&
-		a->start == b->start && a->contact == b->contact;
+	       a->start == b->start && a->contact == b->contact;
 }
 
 const struct replica_id *replica_index_id(const struct replica_index *index)
@@ -419,8 +281,7 @@ void replica_index_hook_remove(struct replica_index_hook *hook)
 static int flush_hooks(struct replica_index *index)
 {
 	int rc = 0;
-	thrum__list_foreach(it, &index->hooks)
-	{
+	thrum__list_foreach (it, &index->hooks) {
 		struct replica_index_hook *hook =
 			thrum__container_of(it, struct replica_index_hook, node);
 		if (rc == 0)
@@ -431,8 +292,7 @@ static int flush_hooks(struct replica_index *index)
 
 static void drop_hooks(struct replica_index *index)
 {
-	thrum__list_foreach(it, &index->hooks)
-	{
+	thrum__list_foreach (it, &index->hooks) {
 		struct replica_index_hook *hook =
 			thrum__container_of(it, struct replica_index_hook, node);
 		hook->drop(hook);
@@ -576,7 +436,7 @@ static int setup(struct replica_index *index)
 		"PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;";
 	sqlite3_extended_result_codes(index->db, 1);
 	sqlite3_busy_timeout(index->db, BUSY_MS);
-	int rc = add_functions(index);
+	int rc = index_add_functions(index);
 	if (rc == 0)
 		rc = exec(index, pragmas);
 	if (rc == 0)

@@ -39,8 +39,11 @@ int replica_entry_copy(struct replica_entry *to, const struct replica_entry *fro
 {
 	if (to == from)
 		return 0;
-	struct replica_entry fresh = {.id = from->id, .share = from->share, .parent = from->parent,
-		.kind = from->kind, .ident = from->ident};
+	struct replica_entry fresh = {.id = from->id,
+		.share = from->share,
+		.parent = from->parent,
+		.kind = from->kind,
+		.ident = from->ident};
 	int rc = 0;
 	if (from->name != NULL && (fresh.name = strdup(from->name)) == NULL)
 		rc = -ENOMEM;
@@ -100,8 +103,7 @@ static int read_row(sqlite3_stmt *stmt, struct replica_entry *out)
 }
 
 /* read_row, with words for what is wrong. */
-static int read_checked(
-	struct replica_index *index, sqlite3_stmt *stmt, struct replica_entry *out)
+static int read_checked(struct replica_index *index, sqlite3_stmt *stmt, struct replica_entry *out)
 {
 	int rc = read_row(stmt, out);
 	if (rc == THRUM_EFORMAT)
@@ -139,8 +141,8 @@ int replica_index_entry_get(struct replica_index *index, int64_t parent, const c
 int replica_index_entry_root(struct replica_index *index, int64_t share, struct replica_entry *out)
 {
 	int rc = 0;
-	sqlite3_stmt *stmt = index_stmt(index,
-		"SELECT " COLUMNS " FROM entries WHERE share = ? AND parent IS NULL", &rc);
+	sqlite3_stmt *stmt = index_stmt(
+		index, "SELECT " COLUMNS " FROM entries WHERE share = ? AND parent IS NULL", &rc);
 	if (stmt == NULL)
 		return rc;
 	sqlite3_bind_int64(stmt, 1, share);
@@ -150,16 +152,19 @@ int replica_index_entry_root(struct replica_index *index, int64_t share, struct 
 int replica_index_entry_put(struct replica_index *index, struct replica_entry *entry)
 {
 	int rc = 0;
-	sqlite3_stmt *stmt = entry->id == 0
-		? index_stmt(index,
-			  "INSERT INTO entries(" COLUMNS
-			  ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			  &rc)
-		: index_stmt(index,
-			  "UPDATE entries SET state = ?6, mode = ?7, mtime = ?8, size = ?9, hash = ?10,"
-			  " target = ?11, dev = ?12, ino = ?13, ctime = ?14, m = ?15, s = ?16,"
-			  " c = ?17 WHERE id = ?1",
-			  &rc);
+	sqlite3_stmt *stmt =
+		entry->id == 0
+			? index_stmt(index,
+				  "INSERT INTO entries(" COLUMNS
+				  ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+				  &rc)
+			: index_stmt(index,
+				  "UPDATE entries SET state = ?6, mode = ?7, mtime = ?8, size = "
+				  "?9, hash = ?10,"
+				  " target = ?11, dev = ?12, ino = ?13, ctime = ?14, m = ?15, s = "
+				  "?16,"
+				  " c = ?17 WHERE id = ?1",
+				  &rc);
 	if (stmt == NULL)
 		return rc;
 	index_bind_id(stmt, COL_ID + 1, entry->id);
@@ -220,8 +225,8 @@ int replica_index_entry_list(struct replica_index *index, int64_t parent,
 	int (*fn)(void *arg, const struct replica_entry *entry), void *arg)
 {
 	int rc = 0;
-	sqlite3_stmt *stmt = index_stmt(index,
-		"SELECT " COLUMNS " FROM entries WHERE parent = ? ORDER BY name, kind", &rc);
+	sqlite3_stmt *stmt = index_stmt(
+		index, "SELECT " COLUMNS " FROM entries WHERE parent = ? ORDER BY name, kind", &rc);
 	if (stmt == NULL)
 		return rc;
 	sqlite3_bind_int64(stmt, 1, parent);
@@ -229,8 +234,8 @@ int replica_index_entry_list(struct replica_index *index, int64_t parent,
 }
 
 /* Binds (parent, s) and runs. */
-static int run_covered(struct replica_index *index, const char *sql, int64_t parent,
-	const struct replica_vt *s)
+static int run_covered(
+	struct replica_index *index, const char *sql, int64_t parent, const struct replica_vt *s)
 {
 	int rc = 0;
 	sqlite3_stmt *stmt = index_stmt(index, sql, &rc);
@@ -257,7 +262,8 @@ int replica_index_entry_reclaim(struct replica_index *index, int64_t parent,
 		parent, s);
 	if (rc == 0)
 		rc = run_covered(index,
-			"UPDATE entries SET s = x'' WHERE parent = ?1 AND s <> x'' AND vt_leq(s, ?2)",
+			"UPDATE entries SET s = x'' WHERE parent = ?1 AND s <> x'' AND vt_leq(s, "
+			"?2)",
 			parent, s);
 	if (rc < 0)
 		return rc;
@@ -325,8 +331,7 @@ int replica_index_entry_count(
 	return rc;
 }
 
-int replica_index_known(
-	struct replica_index *index, const struct replica_id *id, uint64_t *time)
+int replica_index_known(struct replica_index *index, const struct replica_id *id, uint64_t *time)
 {
 	*time = 0;
 	int rc = 0;
@@ -402,8 +407,8 @@ static int restamp_entry(struct restamp *job, struct replica_entry *entry)
 }
 
 /* The next row that has something of `old` after `start`, and is after `id`. */
-static int next_stale(struct restamp *job, enum replica_kind kind, int64_t after,
-	struct replica_entry *out)
+static int next_stale(
+	struct restamp *job, enum replica_kind kind, int64_t after, struct replica_entry *out)
 {
 	int rc = 0;
 	sqlite3_stmt *stmt = index_stmt(job->index,
@@ -425,7 +430,8 @@ int replica_index_entry_restamp(
 	struct restamp job = {index, old, start};
 	static const enum replica_kind order[] = {REPLICA_LEAF, REPLICA_CONTAINER};
 	for (size_t i = 0; i < thrum__countof(order); i++) {
-		/* All containers get one event, later than any leaf's: deletions left only their m. */
+		/* All containers get one event, later than any leaf's: deletions left only their m.
+		 */
 		if (order[i] == REPLICA_CONTAINER)
 			replica_index_tick(index);
 		struct replica_entry entry = {0};

@@ -79,5 +79,5 @@ bool replica_path_within(const char *path, const char *dir)
 {
 	size_t len = strlen(dir);
 	return len == 0 ||
-		(strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/'));
+	       (strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/'));
 }

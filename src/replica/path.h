@@ -6,10 +6,10 @@
 #include <stddef.h>
 
 /*
- * Names and relative paths, as they come from peers, people and disks. A path is components joined by
- * single slashes, without one at either end; "" is the share's root. Bytes are bytes: no character set is
- * assumed. The directory marker leaf "." is a name of the index only and never a path component here.
- * Pure.
+ * Names and relative paths, as they come from peers, people and disks. A path is components joined
+ * by single slashes, without one at either end; "" is the share's root. Bytes are bytes: no
+ * character set is assumed. The directory marker leaf "." is a name of the index only and never a
+ * path component here. Pure.
  */
 
 enum {
@@ -18,7 +18,8 @@ enum {
 	REPLICA_DEPTH_MAX = 512,
 };
 
-/* The name in the share's root that holds the replicator's own files; never listed, never synced. */
+/* The name in the share's root that holds the replicator's own files; never listed, never synced.
+ */
 #define REPLICA_RESERVED ".replica"
 
 /* The name of the leaf that stands for a directory's own existence and mode. */
@@ -34,15 +35,16 @@ bool replica_name_valid(const char *name, size_t len);
 int replica_path_check(const char *path, size_t len);
 
 /*
- * Walks the components of a checked path: *cursor starts at the path and moves on; name borrows from it.
- * Returns the component's length, 0 at the end.
+ * Walks the components of a checked path: *cursor starts at the path and moves on; name borrows
+ * from it. Returns the component's length, 0 at the end.
  */
 size_t replica_path_next(const char **cursor, const char **name);
 
 /* Number of components of a checked path. */
 unsigned replica_path_depth(const char *path);
 
-/* The last component of a checked path; *parent_len: bytes of the path before its slash. "" gives "". */
+/* The last component of a checked path; *parent_len: bytes of the path before its slash. "" gives
+ * "". */
 const char *replica_path_last(const char *path, size_t *parent_len);
 
 /*

@@ -6,11 +6,12 @@
 #include "replica/tree.h"
 
 /*
- * Shared by tree.c (containers in memory, events, listings) and visit.c (pulls, resolutions).
+ * Shared by tree.c (containers in memory), tree_leaf.c (leaves, rows, subtrees), tree_list.c
+ * (listings) and visit*.c (pulls, resolutions).
  *
- * A container in memory. Its m and s are the true ones within a transaction; rows are written at the
- * transaction's end, since every event below changes the m of all containers above. Pointers hold until the next
- * tree_enter.
+ * A container in memory. Its m and s are the true ones within a transaction; rows are written at
+ * the transaction's end, since every event below changes the m of all containers above. Pointers
+ * hold until the next tree_enter.
  */
 struct tree_node {
 	struct tree_node *next; /* in its bucket */
@@ -31,7 +32,7 @@ struct replica_tree {
 	struct tree_node **buckets;
 	size_t bucket_count, count;
 	struct thrum__list dirty;
-	uint64_t drops;	  /* rollbacks so far */
+	uint64_t drops;   /* rollbacks so far */
 	const void *pull; /* state of the first visit of the pull under way, or NULL */
 };
 
@@ -41,12 +42,12 @@ struct replica_tree {
  */
 enum tree_mutant {
 	MUTANT_NONE,
-	MUTANT_ASSIGN_S,	    /* a completion replaces s, and does not join it */
+	MUTANT_ASSIGN_S,            /* a completion replaces s, and does not join it */
 	MUTANT_PARENT_S_ON_PARTIAL, /* a directory learns though a child is incomplete */
-	MUTANT_NO_GHOST,	    /* deletions are forgotten at once */
-	MUTANT_NO_RECREATE,	    /* the survivor of a delete/update conflict stays the same file */
-	MUTANT_PARTIAL_C,	    /* a partly known creation is taken as unknown */
-	MUTANT_EMPTY_GHOST_M,	    /* a materialised container or ghost starts with an empty m */
+	MUTANT_NO_GHOST,            /* deletions are forgotten at once */
+	MUTANT_NO_RECREATE,   /* the survivor of a delete/update conflict stays the same file */
+	MUTANT_PARTIAL_C,     /* a partly known creation is taken as unknown */
+	MUTANT_EMPTY_GHOST_M, /* a materialised container or ghost starts with an empty m */
 	MUTANT_COUNT,
 };
 
@@ -64,11 +65,25 @@ static inline bool mutant(enum tree_mutant which)
 }
 #endif
 
+/* A container in memory, or NULL; it may still be in the index. */
+struct tree_node *tree_lookup(
+	struct replica_tree *tree, const struct tree_node *parent, const char *name, size_t len);
+
+/* Drops a container whose row is gone, and that has none in it, from memory. */
+void tree_forget(struct replica_tree *tree, struct tree_node *node);
+
+/* Writes what is dirty: everything (parent NULL), or only what is directly in `parent`. */
+int tree_flush(struct replica_tree *tree, const struct tree_node *parent);
+
 /* Begins an operation: drops containers when there are too many in memory. */
 int tree_enter(struct replica_tree *tree);
 
 /* The deepest known container on the way to path[0..len); *whole: it is that container itself. */
-int tree_find(struct replica_tree *tree, const char *path, size_t len, struct tree_node **out, bool *whole);
+int tree_find(struct replica_tree *tree, const char *path, size_t len, struct tree_node **out,
+	bool *whole);
+
+/* tree_enter and tree_find, for a directory's path from outside. */
+int tree_find_dir(struct replica_tree *tree, const char *path, struct tree_node **out, bool *whole);
 
 /* The container path[0..len), created as needed: a new one inherits m from the nearest above. */
 int tree_make(struct replica_tree *tree, const char *path, size_t len, struct tree_node **out);
@@ -88,22 +103,29 @@ int tree_learn(struct replica_tree *tree, struct tree_node *node, const struct r
 
 void tree_dirty(struct replica_tree *tree, struct tree_node *node);
 
-/* Splits the path of a leaf: its container's length and its name. 0, -EINVAL, -ENAMETOOLONG, -EPERM. */
+/* Splits the path of a leaf: its container's length and its name. 0, -EINVAL, -ENAMETOOLONG,
+ * -EPERM. */
 int tree_split_leaf(const char *path, size_t *dir_len, const char **name);
 
-/* Reads a leaf's row: 1, or 0 if there is none (then *out is empty but for name, parent, share, kind). */
+/* Reads a leaf's row: 1, or 0 if there is none (then *out is empty but for name, parent, share,
+ * kind). */
 int tree_leaf_get(struct replica_tree *tree, const struct tree_node *dir, const char *name,
 	struct replica_entry *out);
 
 /*
- * Stores a leaf; or drops its row, if it is absent and says no more than the container (whose effective s is
- * `known`; not looked at for a live leaf) does.
+ * Stores a leaf; or drops its row, if it is absent and says no more than the container (whose
+ * effective s is `known`; not looked at for a live leaf) does.
  */
 int tree_leaf_put(struct replica_tree *tree, struct tree_node *dir, struct replica_entry *leaf,
 	const struct replica_vt *known);
 
-/* Stamps the leaf with a new event of ours, a creation if it was not live, and raises m above. Not stored yet. */
+/* Stamps the leaf with a new event of ours, a creation if it was not live, and raises m above. Not
+ * stored yet. */
 int tree_leaf_event(struct replica_tree *tree, struct tree_node *dir, struct replica_entry *leaf,
+	const struct replica_version *version, const struct replica_ident *ident);
+
+/* Records one leaf's event, its container known. */
+int tree_leaf_changed(struct replica_tree *tree, struct tree_node *dir, const char *name,
 	const struct replica_version *version, const struct replica_ident *ident);
 
 /* Calls fn for each row of the container, with what is in memory laid over it. */

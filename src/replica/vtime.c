@@ -177,7 +177,8 @@ int replica_vt_copy(struct replica_vt *to, const struct replica_vt *from)
 	if (rc < 0)
 		return rc;
 	if (from->count > 0)
-		memcpy(items_of(to), replica_vt_items(from), from->count * sizeof(struct replica_vt_item));
+		memcpy(items_of(to), replica_vt_items(from),
+			from->count * sizeof(struct replica_vt_item));
 	to->count = from->count;
 	return 0;
 }

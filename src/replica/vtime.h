@@ -14,7 +14,7 @@
 
 enum {
 	REPLICA_ID_SIZE = 16,
-	REPLICA_VT_MAX = 1024,	   /* replicas one vector may name */
+	REPLICA_VT_MAX = 1024,     /* replicas one vector may name */
 	REPLICA_VT_ITEM_SIZE = 24, /* encoded: 16 bytes of id, u64 time, big-endian */
 };
 
@@ -28,8 +28,9 @@ struct replica_vt_item {
 };
 
 /*
- * Items are sorted by id, none twice. All-zero is the empty vector. One item (nearly every m and c of a file)
- * lives in place, so a plain move of the struct is allowed; a second owner needs replica_vt_copy.
+ * Items are sorted by id, none twice. All-zero is the empty vector. One item (nearly every m and c
+ * of a file) lives in place, so a plain move of the struct is allowed; a second owner needs
+ * replica_vt_copy.
  */
 struct replica_vt {
 	uint32_t count;

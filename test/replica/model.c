@@ -91,8 +91,8 @@ static bool has(const struct set *set, unsigned event)
 }
 
 /*
- * Creations are a vector by definition: of each id's, only the last counts. (Whoever knows that one knows those
- * before it; who knows only those is a stranger to the file.)
+ * Creations are a vector by definition: of each id's, only the last counts. (Whoever knows that one
+ * knows those before it; who knows only those is a stranger to the file.)
  */
 static void unite_creations(const struct world *world, struct set *into, const struct set *from)
 {
@@ -138,7 +138,8 @@ static enum replica_verdict oracle_both_changed(
 	const struct fact *a, const struct fact *b, bool marker, enum replica_policy policy)
 {
 	if (marker || same_content(&a->version, &b->version)) {
-		int64_t ta = marker ? 0 : a->version.mtime_ns, tb = marker ? 0 : b->version.mtime_ns;
+		int64_t ta = marker ? 0 : a->version.mtime_ns,
+			tb = marker ? 0 : b->version.mtime_ns;
 		if (ta == tb && a->version.mode == b->version.mode)
 			return REPLICA_VERDICT_EQUAL;
 		bool mine = tb > ta || (tb == ta && b->version.mode > a->version.mode);
@@ -159,9 +160,9 @@ static enum replica_verdict oracle_rule(
 	if (a->live && b->live) {
 		bool mine_newer = subset(&a->h, &b->known), theirs_newer = subset(&b->h, &a->known);
 		/* Each newer than the other: two people decided differently. */
-		if (mine_newer && (!theirs_newer || a->event == b->event ||
-					  oracle_both_changed(a, b, marker, policy) ==
-						  REPLICA_VERDICT_EQUAL))
+		if (mine_newer &&
+			(!theirs_newer || a->event == b->event ||
+				oracle_both_changed(a, b, marker, policy) == REPLICA_VERDICT_EQUAL))
 			return REPLICA_VERDICT_SKIP;
 		if (theirs_newer && !mine_newer)
 			return REPLICA_VERDICT_COPY;
@@ -186,8 +187,8 @@ static enum replica_verdict oracle_rule(
 }
 
 /*
- * The rule, with a fault planted in it when one is planted in the tree's rule: such a fault must show by what it
- * leads to, not by the two rules being different.
+ * The rule, with a fault planted in it when one is planted in the tree's rule: such a fault must
+ * show by what it leads to, not by the two rules being different.
  */
 static enum replica_verdict oracle_decide(
 	const struct fact *a, const struct fact *b, bool marker, enum replica_policy policy)
@@ -204,8 +205,8 @@ static enum replica_verdict oracle_decide(
 	return verdict;
 }
 
-static void oracle_event(struct world *world, int who, int leaf,
-	const struct replica_version *version, bool fresh)
+static void oracle_event(
+	struct world *world, int who, int leaf, const struct replica_version *version, bool fresh)
 {
 	struct fact *fact = &world->reps[who].oracle.now.facts[leaf];
 	struct set event = new_event(world, who);
@@ -238,8 +239,8 @@ static void oracle_apply(struct world *world, int who, int leaf, enum replica_ve
 	bool theirs_wins = replica_verdict_action(verdict) == REPLICA_DO_INSTALL;
 	struct set outlived = deletions_known(world, leaf, a->live ? b : a);
 	bool survives = a->live != b->live && verdict != REPLICA_VERDICT_INDEPENDENT &&
-		verdict != REPLICA_VERDICT_SKIP &&
-		(verdict != REPLICA_VERDICT_CREATE || subset(&a->c, &b->known));
+			verdict != REPLICA_VERDICT_SKIP &&
+			(verdict != REPLICA_VERDICT_CREATE || subset(&a->c, &b->known));
 	unite(&b->known, &a->known);
 	switch (verdict) {
 	case REPLICA_VERDICT_COPY:
@@ -263,7 +264,7 @@ static void oracle_apply(struct world *world, int who, int leaf, enum replica_ve
 		unite(&b->h, &a->h);
 		oracle_event(world, who, leaf,
 			verdict == REPLICA_VERDICT_MERGED ? merged
-				: theirs_wins		  ? &a->version
+			: theirs_wins                     ? &a->version
 							  : &mine,
 			false);
 		break;
@@ -300,7 +301,7 @@ static void oracle_apply(struct world *world, int who, int leaf, enum replica_ve
 static bool passive(enum replica_verdict verdict)
 {
 	return verdict == REPLICA_VERDICT_SKIP || verdict == REPLICA_VERDICT_BOTH_ABSENT ||
-		verdict == REPLICA_VERDICT_INDEPENDENT;
+	       verdict == REPLICA_VERDICT_INDEPENDENT;
 }
 
 /* A file z and a file z/q cannot both be on one disk. */
@@ -331,7 +332,7 @@ static void local_event(struct world *world, int who, int leaf)
 	struct rep *rep = &world->reps[who];
 	struct fact *fact = &rep->oracle.now.facts[leaf];
 	bool delete = fact->live && chance(world, 45);
-	if (!delete && !fact->live && oracle_clash(&rep->oracle.now, leaf))
+	if (!delete &&!fact->live && oracle_clash(&rep->oracle.now, leaf))
 		return;
 	struct replica_version version = new_version(world, leaf, fact);
 	trace(world, "%s %s at %d", delete ? "delete" : "write", leaf_paths[leaf], who);
@@ -384,7 +385,8 @@ struct pull {
 	bool was_cut;
 };
 
-static void pull_all(struct world *world, int from, int into, const char *path, enum replica_policy policy);
+static void pull_all(
+	struct world *world, int from, int into, const char *path, enum replica_policy policy);
 
 static int find_leaf(const char *path)
 {
@@ -427,7 +429,8 @@ static enum replica_policy policy_at(const struct pull *pull, const struct repli
 }
 
 /* [I3] A conflict of a version with deletions that it was kept against before. */
-static void check_resurfaced(struct world *world, int leaf, const struct fact *a, const struct fact *b)
+static void check_resurfaced(
+	struct world *world, int leaf, const struct fact *a, const struct fact *b)
 {
 	enum replica_verdict base = oracle_decide(a, b, false, REPLICA_POLICY_NONE);
 	if (base != REPLICA_VERDICT_CONFLICT_DELETE_UPDATE &&
@@ -440,8 +443,8 @@ static void check_resurfaced(struct world *world, int leaf, const struct fact *a
 }
 
 /* Holds one verdict against the oracle's. */
-static void check_verdict(const struct pull *pull, const struct snapshot *source,
-	const struct replica_task *task)
+static void check_verdict(
+	const struct pull *pull, const struct snapshot *source, const struct replica_task *task)
 {
 	struct world *world = pull->world;
 	int leaf = find_leaf(task->path);
@@ -458,8 +461,8 @@ static void check_verdict(const struct pull *pull, const struct snapshot *source
 	trace(world, "%s: %s", task->path, replica_verdict_name(task->verdict));
 	if (task->verdict != expected) {
 		bool asked = task->action == REPLICA_DO_CONFLICT;
-		bad(world, "%s %s %d->%d: %s, oracle %s", asked ? "SPURIOUS" : "UNSAFE",
-			task->path, pull->from, pull->into, replica_verdict_name(task->verdict),
+		bad(world, "%s %s %d->%d: %s, oracle %s", asked ? "SPURIOUS" : "UNSAFE", task->path,
+			pull->from, pull->into, replica_verdict_name(task->verdict),
 			replica_verdict_name(expected));
 		return;
 	}
@@ -486,7 +489,8 @@ static void meanwhile(const struct pull *pull)
 	if (third == pull->into || third == pull->from)
 		return;
 	bool ours = chance(world, 50);
-	pull_all(world, ours ? pull->into : third, ours ? third : pull->from, "", (enum replica_policy)draw(world, 4));
+	pull_all(world, ours ? pull->into : third, ours ? third : pull->from, "",
+		(enum replica_policy)draw(world, 4));
 }
 
 /* Everything at and below `path` counts as pulled; the oracle must not want more. */
@@ -502,14 +506,14 @@ static void check_skipped(const struct pull *pull, const struct snapshot *source
 		enum replica_verdict verdict = oracle_decide(
 			&source->facts[leaf], b, is_marker(leaf), REPLICA_POLICY_NONE);
 		/*
-		 * Pruning looks at events. That they merely came to *know* of our version does not show; it is
-		 * kept here, and they meet the conflict when they pull from us.
+		 * Pruning looks at events. That they merely came to *know* of our version does not
+		 * show; it is kept here, and they meet the conflict when they pull from us.
 		 */
 		bool kept = verdict == REPLICA_VERDICT_RECREATE_MINE ||
-			verdict == REPLICA_VERDICT_CONFLICT_DELETE_UPDATE;
+			    verdict == REPLICA_VERDICT_CONFLICT_DELETE_UPDATE;
 		if (!passive(verdict) && !kept)
-			bad(world, "UNSAFE %s %s %d->%d: oracle %s", how, leaf_paths[leaf], pull->from,
-				pull->into, replica_verdict_name(verdict));
+			bad(world, "UNSAFE %s %s %d->%d: oracle %s", how, leaf_paths[leaf],
+				pull->from, pull->into, replica_verdict_name(verdict));
 		if (learn)
 			unite(&b->known, &source->facts[leaf].known);
 	}
@@ -547,14 +551,15 @@ static void do_leaf(struct pull *pull, struct replica_visit *visit_, size_t i,
 		check_verdict(pull, source, task);
 		*seen = see(b);
 	}
-	if (world->bad || (task->action != REPLICA_DO_INSTALL && task->action != REPLICA_DO_DELETE &&
-				  task->action != REPLICA_DO_MERGE))
+	if (world->bad ||
+		(task->action != REPLICA_DO_INSTALL && task->action != REPLICA_DO_DELETE &&
+			task->action != REPLICA_DO_MERGE))
 		return;
 	int leaf = find_leaf(task->path);
 	struct replica_version merged = new_version(world, leaf, b);
 	bool merge = task->action == REPLICA_DO_MERGE;
 	bool clash = task->action == REPLICA_DO_INSTALL && !b->live &&
-		oracle_clash(&world->reps[pull->into].oracle.now, leaf);
+		     oracle_clash(&world->reps[pull->into].oracle.now, leaf);
 	int rc = replica_visit_commit(visit_, i, NULL, merge ? &merged : NULL);
 	trace(world, "commit %s: %d", task->path, rc);
 	if (changed(seen, b)) {
@@ -618,8 +623,8 @@ static void get_listing(struct pull *pull, const char *dir, const char *only,
 	*source = rep->oracle.now;
 }
 
-static bool do_container(struct pull *pull, struct replica_visit *visit_, size_t i,
-	const struct snapshot *source)
+static bool do_container(
+	struct pull *pull, struct replica_visit *visit_, size_t i, const struct snapshot *source)
 {
 	struct replica_task *task = &visit_->tasks[i];
 	struct replica_listing listing = {0};
@@ -641,21 +646,23 @@ static void check_unlisted(struct pull *pull, const struct replica_visit *visit_
 	struct world *world = pull->world;
 	for (int leaf = 0; leaf < LEAVES; leaf++) {
 		const char *path = leaf_paths[leaf];
-		bool listed = !replica_path_within(path, visit_->path) ||
-			strcmp(path, visit_->path) == 0;
+		bool listed =
+			!replica_path_within(path, visit_->path) || strcmp(path, visit_->path) == 0;
 		for (size_t i = 0; i < visit_->count && !listed; i++)
 			listed = visit_->tasks[i].kind == REPLICA_LEAF
-				? strcmp(visit_->tasks[i].path, path) == 0
-				: replica_path_within(path, visit_->tasks[i].path) &&
-					strcmp(path, visit_->tasks[i].path) != 0;
+					 ? strcmp(visit_->tasks[i].path, path) == 0
+					 : replica_path_within(path, visit_->tasks[i].path) &&
+						   strcmp(path, visit_->tasks[i].path) != 0;
 		if (listed || only != NULL)
 			continue;
 		struct fact *b = &world->reps[pull->into].oracle.now.facts[leaf];
 		enum replica_verdict verdict = oracle_decide(
 			&source->facts[leaf], b, is_marker(leaf), REPLICA_POLICY_NONE);
 		/* A local event after the listing is no news to the source. */
-		if (verdict != REPLICA_VERDICT_BOTH_ABSENT && verdict != REPLICA_VERDICT_INDEPENDENT)
-			bad(world, "UNSAFE unlisted %s: oracle %s", path, replica_verdict_name(verdict));
+		if (verdict != REPLICA_VERDICT_BOTH_ABSENT &&
+			verdict != REPLICA_VERDICT_INDEPENDENT)
+			bad(world, "UNSAFE unlisted %s: oracle %s", path,
+				replica_verdict_name(verdict));
 		if (complete)
 			unite(&b->known, &source->facts[leaf].known);
 	}
@@ -722,7 +729,8 @@ static int visit(struct pull *pull, const char *dir, struct replica_listing *lis
 	rc = -1;
 	if (!world->bad && !pull->was_cut)
 		rc = visit_.pruned ? replica_visit_close(&visit_)
-				   : close_visit(pull, &visit_, complete, &source, seen, only[0] ? only : NULL);
+				   : close_visit(pull, &visit_, complete, &source, seen,
+					     only[0] ? only : NULL);
 	replica_visit_fini(&visit_);
 	return rc;
 }
@@ -737,7 +745,8 @@ static void check_bounds(struct world *world, int who, const char *dir)
 	for (size_t i = 0; i < listing.count && !world->bad; i++) {
 		const struct replica_child *child = &listing.children[i];
 		if (!replica_vt_leq(&child->m, &listing.m) && !mutant(MUTANT_EMPTY_GHOST_M))
-			bad(world, "I7 at %d: %s/%s is newer than its directory", who, dir, child->name);
+			bad(world, "I7 at %d: %s/%s is newer than its directory", who, dir,
+				child->name);
 		if (replica_vt_get(&child->s, me) > replica_index_now(rep->index))
 			bad(world, "I6 at %s/%s", dir, child->name);
 		char path[64];
@@ -772,8 +781,8 @@ static void greet(struct world *world, int from, int into)
 {
 	uint64_t time;
 	must(world,
-		replica_index_known(world->reps[into].index,
-			replica_index_id(world->reps[from].index), &time),
+		replica_index_known(
+			world->reps[into].index, replica_index_id(world->reps[from].index), &time),
 		"known");
 	if (meet(world, from, time) != 0)
 		bad(world, "I6 %d was known to %d up to %d", from, into, (int)time);
@@ -791,7 +800,8 @@ static void pull_all(
 	size_t len;
 	if (replica_index_in_transaction(b->index) || world->bad)
 		return; /* it is pulling already */
-	/* A full disk, say. In truth nobody lists us while a transaction is open: so nobody does here. */
+	/* A full disk, say. In truth nobody lists us while a transaction is open: so nobody does
+	 * here. */
 	bool quiet = world->quiet, undo = !quiet && world->depth == 0 && chance(world, 3);
 	world->quiet |= undo;
 	if (!world->quiet && chance(world, 5))
@@ -830,8 +840,7 @@ static int expect_resolved(void *arg, const struct replica_conflict *conflict)
 	int leaf = find_leaf(conflict->path);
 	const struct fact *a = &oracle->at_conflict[conflict->peer - 1].facts[leaf];
 	struct fact *b = &oracle->now.facts[leaf];
-	enum replica_verdict verdict =
-		oracle_decide(a, b, is_marker(leaf), REPLICA_POLICY_MINE);
+	enum replica_verdict verdict = oracle_decide(a, b, is_marker(leaf), REPLICA_POLICY_MINE);
 	if (conflict->verdict == REPLICA_VERDICT_CONFLICT_TYPE && !b->live &&
 		replica_verdict_action(verdict) == REPLICA_DO_INSTALL)
 		verdict = REPLICA_VERDICT_KEEP_DELETED;
@@ -868,8 +877,7 @@ static void take_backup(struct world *world, int who)
 	/* There has been a contact, so that the next start begins a new span of stamps. */
 	meet(world, who, 0);
 	sqlite3_free(world->backup.bytes);
-	world->backup.bytes =
-		sqlite3_serialize(rep->index->db, "main", &world->backup.size, 0);
+	world->backup.bytes = sqlite3_serialize(rep->index->db, "main", &world->backup.size, 0);
 	world->backup.who = who;
 	world->backup.taken = world->backup.bytes != NULL;
 	world->backup.oracle = rep->oracle;
@@ -882,8 +890,8 @@ static void load_backup(struct world *world, struct rep *rep)
 	sqlite3 *from = NULL;
 	replica_tree_close(rep->tree);
 	int ok = sqlite3_open(":memory:", &from) == SQLITE_OK &&
-		sqlite3_deserialize(from, "main", world->backup.bytes, world->backup.size,
-			world->backup.size, SQLITE_DESERIALIZE_READONLY) == SQLITE_OK;
+		 sqlite3_deserialize(from, "main", world->backup.bytes, world->backup.size,
+			 world->backup.size, SQLITE_DESERIALIZE_READONLY) == SQLITE_OK;
 	sqlite3_backup *copy =
 		ok ? sqlite3_backup_init(rep->index->db, "main", from, "main") : NULL;
 	if (copy == NULL || sqlite3_backup_step(copy, -1) != SQLITE_DONE)
@@ -912,8 +920,8 @@ static void restore(struct world *world)
 		uint64_t time = 0;
 		if (i != who)
 			must(world,
-				replica_index_known(world->reps[i].index,
-					replica_index_id(rep->index), &time),
+				replica_index_known(
+					world->reps[i].index, replica_index_id(rep->index), &time),
 				"known");
 		most = time > most ? time : most;
 	}
@@ -972,7 +980,8 @@ static void start_over(struct world *world, uint64_t seed)
 		/* As if new: a history must not depend on those before it. */
 		rep->index->meta = (struct replica_meta){.id = {{(uint8_t)(0x10 * i + 1)}}};
 		if (rep->share != 0)
-			must(world, replica_index_share_remove(rep->index, rep->share), "share_remove");
+			must(world, replica_index_share_remove(rep->index, rep->share),
+				"share_remove");
 		must(world, replica_index_share_add(rep->index, &share, &rep->share), "share_add");
 		must(world, replica_tree_open(&rep->tree, rep->index, rep->share), "tree_open");
 	}
@@ -1039,7 +1048,8 @@ static void check_same(struct world *world, int who)
 			bad(world, "I5 %s differs at %d", leaf_paths[leaf], who);
 		replica_entry_fini(&row);
 	}
-	must(world, replica_index_conflict_count(rep->index, rep->share, &conflicts), "conflict_count");
+	must(world, replica_index_conflict_count(rep->index, rep->share, &conflicts),
+		"conflict_count");
 	if (conflicts != 0)
 		bad(world, "I5 %d conflicts on record at %d", (int)conflicts, who);
 	check_bounds(world, who, "");

@@ -8,9 +8,10 @@
 #include "replica/tree_internal.h"
 
 /*
- * A world of replicas, each a real index (in memory) and tree, beside an oracle that keeps, per replica
- * and leaf, whole sets of events: what a version stems from (h), what is known (K), the creations (c). Every
- * verdict of the tree is held against the oracle's. The first difference is noted and ends the history.
+ * A world of replicas, each a real index (in memory) and tree, beside an oracle that keeps, per
+ * replica and leaf, whole sets of events: what a version stems from (h), what is known (K), the
+ * creations (c). Every verdict of the tree is held against the oracle's. The first difference is
+ * noted and ends the history.
  */
 
 enum {
@@ -29,10 +30,10 @@ struct set {
 struct fact {
 	bool live;
 	struct replica_version version; /* never a symlink: nothing to free */
-	unsigned event; /* the last of h */
+	unsigned event;                 /* the last of h */
 	struct set h, known, c;
 	struct set outlived; /* deletions this version was kept against */
-	unsigned stamp; /* local events so far: has it changed since? */
+	unsigned stamp;      /* local events so far: has it changed since? */
 };
 
 struct snapshot {
@@ -58,15 +59,15 @@ struct world {
 	int count;
 	uint64_t random;
 	struct rep reps[REPLICAS_MAX];
-	unsigned events;   /* so far */
+	unsigned events;        /* so far */
 	int owners[EVENTS_MAX]; /* the ids they bear */
-	int ids;	   /* so far */
-	uint64_t versions; /* so far */
+	int ids;                /* so far */
+	uint64_t versions;      /* so far */
 	struct set deletions[LEAVES];
-	unsigned depth;	   /* of pulls within pulls */
-	bool verbose;	   /* tells what happens */
-	bool quiet;	   /* nothing else happens during a pull */
-	unsigned changes;  /* verdicts that changed something, since last cleared */
+	unsigned depth;     /* of pulls within pulls */
+	bool verbose;       /* tells what happens */
+	bool quiet;         /* nothing else happens during a pull */
+	unsigned changes;   /* verdicts that changed something, since last cleared */
 	unsigned unsettled; /* conflicts met, since last cleared */
 	struct {
 		bool taken;

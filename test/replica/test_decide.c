@@ -57,7 +57,8 @@ static const struct {
 	enum replica_verdict none, mine, theirs, merge;
 } table[] = {
 #define ALL(v) REPLICA_VERDICT_##v, REPLICA_VERDICT_##v, REPLICA_VERDICT_##v, REPLICA_VERDICT_##v
-#define EACH(n, m, t, g) REPLICA_VERDICT_##n, REPLICA_VERDICT_##m, REPLICA_VERDICT_##t, REPLICA_VERDICT_##g
+#define EACH(n, m, t, g) \
+	REPLICA_VERDICT_##n, REPLICA_VERDICT_##m, REPLICA_VERDICT_##t, REPLICA_VERDICT_##g
 	{{'i', "a1", "a1", "a1"}, {'x', "b1", "b1", "b1"}, ALL(IGNORED)},
 	{{'x', "a1", "a1", "a1"}, {'i', "b1", "b1", "b1"}, ALL(IGNORED)},
 	{{'-', "", "a1", ""}, {'-', "", "b1", ""}, ALL(BOTH_ABSENT)},
@@ -100,7 +101,8 @@ static const struct {
 
 START_TEST(the_decision_table_holds)
 {
-	struct replica_version a = version_of(table[_i].a.version), b = version_of(table[_i].b.version);
+	struct replica_version a = version_of(table[_i].a.version),
+			       b = version_of(table[_i].b.version);
 	struct replica_vt vectors[] = {vt(table[_i].a.m), vt(table[_i].a.s), vt(table[_i].a.c),
 		vt(table[_i].b.m), vt(table[_i].b.s), vt(table[_i].b.c)};
 	struct replica_side theirs = {&a, &vectors[0], &vectors[1], &vectors[2]};

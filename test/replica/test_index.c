@@ -44,7 +44,8 @@ static void reopen(void)
 
 static void sql(const char *text)
 {
-	ck_assert_int_eq(sqlite3_exec(replica_index_sqlite(idx), text, NULL, NULL, NULL), SQLITE_OK);
+	ck_assert_int_eq(
+		sqlite3_exec(replica_index_sqlite(idx), text, NULL, NULL, NULL), SQLITE_OK);
 }
 
 /* ---------------------------------------------------------------- opening */
@@ -74,7 +75,8 @@ START_TEST(every_commit_is_flushed_to_the_disk)
 	static const int values[] = {2, 1, 1};
 	for (size_t i = 0; i < thrum__countof(pragmas); i++) {
 		ck_assert_int_eq(
-			sqlite3_prepare_v2(replica_index_sqlite(idx), pragmas[i], -1, &stmt, NULL), 0);
+			sqlite3_prepare_v2(replica_index_sqlite(idx), pragmas[i], -1, &stmt, NULL),
+			0);
 		ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
 		ck_assert_int_eq(sqlite3_column_int(stmt, 0), values[i]);
 		sqlite3_finalize(stmt);
@@ -220,8 +222,11 @@ END_TEST
 
 static struct replica_entry leaf(int64_t parent, const char *name, enum replica_state state)
 {
-	struct replica_entry entry = {.share = share_id, .parent = parent, .kind = REPLICA_LEAF,
-		.name = strdup(name), .version = {.state = state, .mode = 0640, .mtime_ns = -5, .size = 7},
+	struct replica_entry entry = {.share = share_id,
+		.parent = parent,
+		.kind = REPLICA_LEAF,
+		.name = strdup(name),
+		.version = {.state = state, .mode = 0640, .mtime_ns = -5, .size = 7},
 		.ident = {.dev = 1, .ino = UINT64_MAX, .ctime_ns = 9}};
 	replica_vt_single(&entry.m, replica_index_id(idx), 3);
 	if (state == REPLICA_SYMLINK)
@@ -247,11 +252,13 @@ START_TEST(a_row_reads_back_as_it_was_written)
 	int64_t root = root_id();
 	ck_assert_int_eq(replica_index_begin(idx), 0);
 	for (size_t i = 0; i < thrum__countof(states); i++) {
-		struct replica_entry in = leaf(root, (char[]){'\xff', (char)('a' + i), 0}, states[i]);
+		struct replica_entry in =
+			leaf(root, (char[]){'\xff', (char)('a' + i), 0}, states[i]);
 		struct replica_entry out = {0};
 		ck_assert_int_eq(replica_index_entry_put(idx, &in), 0);
 		ck_assert_int_gt(in.id, 0);
-		ck_assert_int_eq(replica_index_entry_get(idx, root, in.name, REPLICA_LEAF, &out), 0);
+		ck_assert_int_eq(
+			replica_index_entry_get(idx, root, in.name, REPLICA_LEAF, &out), 0);
 		ck_assert(replica_version_equal(&in.version, &out.version));
 		ck_assert_int_eq(out.version.mtime_ns, -5);
 		ck_assert_mem_eq(&out.ident, &in.ident, sizeof(in.ident));
@@ -300,8 +307,8 @@ static int stop_at_once(void *arg, const struct replica_entry *entry)
 
 START_TEST(a_directory_is_listed_in_the_order_of_name_bytes)
 {
-	static const char *const names[] = {"b", "\xff", "B", "ab"}, *const sorted[] = {
-		"B", "ab", "b/", "b", "\xff"};
+	static const char *const names[] = {"b", "\xff", "B", "ab"}, *const sorted[] = {"B", "ab",
+									     "b/", "b", "\xff"};
 	int64_t root = root_id();
 	struct listed listed = {.count = 0};
 	ck_assert_int_eq(replica_index_begin(idx), 0);
@@ -310,8 +317,8 @@ START_TEST(a_directory_is_listed_in_the_order_of_name_bytes)
 		ck_assert_int_eq(replica_index_entry_put(idx, &entry), 0);
 		replica_entry_fini(&entry);
 	}
-	struct replica_entry container = {.share = share_id, .parent = root,
-		.kind = REPLICA_CONTAINER, .name = strdup("b")};
+	struct replica_entry container = {
+		.share = share_id, .parent = root, .kind = REPLICA_CONTAINER, .name = strdup("b")};
 	ck_assert_int_eq(replica_index_entry_put(idx, &container), 0);
 	replica_entry_fini(&container);
 	ck_assert_int_eq(replica_index_entry_list(idx, root, note_name, &listed), 0);
@@ -324,11 +331,10 @@ START_TEST(a_directory_is_listed_in_the_order_of_name_bytes)
 END_TEST
 
 /* Every column that could hold nonsense does so in turn. */
-static const char *const damages[] = {
-	"m = x'01'", "s = zeroblob(24)", "c = x'00'", "kind = 9", "state = 77", "state = -1",
-	"mode = 99999", "hash = x'00'", "hash = NULL", "target = x'6100'", "target = x'6162'",
-	"name = x'2e2e'", "name = x'612f62'", "name = x''", "name = x'610062'", "size = -5",
-	"name = zeroblob(300)"};
+static const char *const damages[] = {"m = x'01'", "s = zeroblob(24)", "c = x'00'", "kind = 9",
+	"state = 77", "state = -1", "mode = 99999", "hash = x'00'", "hash = NULL",
+	"target = x'6100'", "target = x'6162'", "name = x'2e2e'", "name = x'612f62'", "name = x''",
+	"name = x'610062'", "size = -5", "name = zeroblob(300)"};
 
 START_TEST(a_damaged_row_is_an_error_with_words_and_no_crash)
 {
@@ -362,8 +368,7 @@ static int count_conflict(void *arg, const struct replica_conflict *conflict)
 static int conflicts_within(const char *within)
 {
 	int count = 0;
-	ck_assert_int_eq(
-		replica_index_conflicts(idx, share_id, within, count_conflict, &count), 0);
+	ck_assert_int_eq(replica_index_conflicts(idx, share_id, within, count_conflict, &count), 0);
 	return count;
 }
 
@@ -371,7 +376,8 @@ START_TEST(conflicts_are_found_at_and_below_a_path)
 {
 	static const char *const paths[] = {"d/x", "d/.", "d", "d0", "d-/y", "e"};
 	struct replica_conflict conflict = {.share = share_id,
-		.verdict = REPLICA_VERDICT_CONFLICT_UPDATE_UPDATE, .since_us = 99,
+		.verdict = REPLICA_VERDICT_CONFLICT_UPDATE_UPDATE,
+		.since_us = 99,
 		.theirs = {.state = REPLICA_SYMLINK, .target = (char[]){"there"}},
 		.mine = {.state = REPLICA_FILE, .size = 12}};
 	uint64_t count;
@@ -405,11 +411,12 @@ START_TEST(the_latest_verdicts_are_kept_and_the_oldest_go)
 	ck_assert_int_eq(replica_index_begin(idx), 0);
 	for (int i = 0; i < REPLICA_VERDICTS_KEPT + 10; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
-		ck_assert_int_eq(replica_index_verdict_put(
-					 idx, share_id, name, REPLICA_VERDICT_COPY, 3, i),
+		ck_assert_int_eq(
+			replica_index_verdict_put(idx, share_id, name, REPLICA_VERDICT_COPY, 3, i),
 			0);
 	}
-	ck_assert_int_eq(replica_index_verdict_get(idx, share_id, "f9", take_verdict, &row), -ENOENT);
+	ck_assert_int_eq(
+		replica_index_verdict_get(idx, share_id, "f9", take_verdict, &row), -ENOENT);
 	ck_assert_int_eq(replica_index_verdict_get(idx, share_id, "f10", take_verdict, &row), 0);
 	ck_assert_int_eq(row.when_us, 10);
 	ck_assert_int_eq(row.verdict, REPLICA_VERDICT_COPY);

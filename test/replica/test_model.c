@@ -44,18 +44,22 @@ START_TEST(four_replicas_decide_as_the_oracle_of_whole_histories)
 }
 END_TEST
 
-/* The planted fault must show within so many histories from the seed. */
+/*
+ * A planted fault must show within so many histories from the seed. The last but one is rare (four
+ * in 100,000 histories): its seed is one that shows it. Should histories be drawn differently one
+ * day, look for another with more of them.
+ */
 static const struct {
 	enum tree_mutant mutant;
 	uint64_t seed;
 	unsigned within;
 } planted[] = {
-	{MUTANT_ASSIGN_S, 1, 200},
-	{MUTANT_PARENT_S_ON_PARTIAL, 1, 200},
-	{MUTANT_NO_GHOST, 1, 200},
-	{MUTANT_NO_RECREATE, 1, 2000},
-	{MUTANT_PARTIAL_C, 1, 20000},
-	{MUTANT_EMPTY_GHOST_M, 1, 20000},
+	{MUTANT_ASSIGN_S, 1, 50},
+	{MUTANT_PARENT_S_ON_PARTIAL, 1, 50},
+	{MUTANT_NO_GHOST, 1, 50},
+	{MUTANT_NO_RECREATE, 1, 100},
+	{MUTANT_PARTIAL_C, 23230, 10},
+	{MUTANT_EMPTY_GHOST_M, 1, 500},
 };
 
 START_TEST(a_planted_fault_is_noticed)

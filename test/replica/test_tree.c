@@ -28,8 +28,7 @@ static void setup(void)
 		ck_assert_int_eq(replica_index_share_add(reps[i].index, &share, &reps[i].share), 0);
 		for (peer.key[0] = 1; peer.key[0] <= 3; peer.key[0]++)
 			ck_assert_int_eq(replica_index_peer_put(reps[i].index, &peer, &id), 0);
-		ck_assert_int_eq(
-			replica_tree_open(&reps[i].tree, reps[i].index, reps[i].share), 0);
+		ck_assert_int_eq(replica_tree_open(&reps[i].tree, reps[i].index, reps[i].share), 0);
 	}
 }
 
@@ -54,8 +53,11 @@ static void commit(int who)
 
 static struct replica_version file(uint8_t content)
 {
-	return (struct replica_version){
-		.state = REPLICA_FILE, .mode = 0644, .size = 10, .mtime_ns = content, .hash = {content}};
+	return (struct replica_version){.state = REPLICA_FILE,
+		.mode = 0644,
+		.size = 10,
+		.mtime_ns = content,
+		.hash = {content}};
 }
 
 static void put(int who, const char *path, uint8_t content)
@@ -83,8 +85,9 @@ static int content(int who, const char *path)
 	struct replica_entry entry = {0};
 	int rc = replica_tree_leaf(reps[who].tree, path, &entry);
 	int is = rc == 0 && entry.version.state != REPLICA_ABSENT
-		? (entry.version.state == REPLICA_FILE ? entry.version.hash[0] : (int)entry.version.mode)
-		: 0;
+			 ? (entry.version.state == REPLICA_FILE ? entry.version.hash[0]
+								: (int)entry.version.mode)
+			 : 0;
 	ck_assert(rc == 0 || rc == -ENOENT);
 	replica_entry_fini(&entry);
 	return is;
@@ -98,8 +101,8 @@ static int pull_dir(int from, int into, const char *dir, struct replica_listing 
 	const struct replica_visit *parent, enum replica_policy policy, struct pulled *pulled)
 {
 	struct replica_visit visit;
-	ck_assert_int_eq(replica_visit_open(
-				 &visit, reps[into].tree, dir, listing, from + 1, policy, parent),
+	ck_assert_int_eq(
+		replica_visit_open(&visit, reps[into].tree, dir, listing, from + 1, policy, parent),
 		0);
 	pulled->visits++;
 	pulled->pruned += visit.pruned;
@@ -161,8 +164,8 @@ static struct pulled pull_known(int from, int into, const char *path, enum repli
 	char parent[256];
 	snprintf(parent, sizeof(parent), "%.*s", (int)len, path);
 	begin(into);
-	ck_assert_int_eq(replica_tree_list(
-				 reps[from].tree, parent, path[0] ? name : NULL, &listing), 0);
+	ck_assert_int_eq(
+		replica_tree_list(reps[from].tree, parent, path[0] ? name : NULL, &listing), 0);
 	pull_dir(from, into, parent, &listing, NULL, policy, &pulled);
 	commit(into);
 	return pulled;
@@ -267,8 +270,9 @@ START_TEST(a_given_up_visit_keeps_what_was_committed)
 	put(A, "y", 2);
 	begin(B);
 	list_root(&listing);
-	ck_assert_int_eq(replica_visit_open(&visit, reps[B].tree, "", &listing, 1,
-				 REPLICA_POLICY_NONE, NULL), 0);
+	ck_assert_int_eq(replica_visit_open(
+				 &visit, reps[B].tree, "", &listing, 1, REPLICA_POLICY_NONE, NULL),
+		0);
 	ck_assert_int_eq(replica_visit_commit(&visit, 0, NULL, NULL), 0);
 	replica_visit_fini(&visit);
 	commit(B);
@@ -288,8 +292,9 @@ START_TEST(a_leaf_that_changed_since_it_was_decided_is_not_overwritten)
 	put(A, "x", 2);
 	list_root(&listing);
 	begin(B);
-	ck_assert_int_eq(replica_visit_open(&visit, reps[B].tree, "", &listing, 1,
-				 REPLICA_POLICY_NONE, NULL), 0);
+	ck_assert_int_eq(replica_visit_open(
+				 &visit, reps[B].tree, "", &listing, 1, REPLICA_POLICY_NONE, NULL),
+		0);
 	commit(B);
 	ck_assert_int_eq(visit.tasks[0].verdict, REPLICA_VERDICT_COPY);
 	put(B, "x", 3);
@@ -310,8 +315,9 @@ START_TEST(a_rolled_back_commit_is_not_counted_as_complete)
 	put(A, "x", 1);
 	list_root(&listing);
 	begin(B);
-	ck_assert_int_eq(replica_visit_open(&visit, reps[B].tree, "", &listing, 1,
-				 REPLICA_POLICY_NONE, NULL), 0);
+	ck_assert_int_eq(replica_visit_open(
+				 &visit, reps[B].tree, "", &listing, 1, REPLICA_POLICY_NONE, NULL),
+		0);
 	ck_assert_int_eq(replica_visit_commit(&visit, 0, NULL, NULL), 0);
 	replica_index_rollback(reps[B].index);
 	begin(B);
@@ -330,11 +336,13 @@ START_TEST(a_second_pull_of_the_share_has_to_wait)
 	put(A, "x", 1);
 	begin(B);
 	list_root(&listing);
-	ck_assert_int_eq(replica_visit_open(&first, reps[B].tree, "", &listing, 1,
-				 REPLICA_POLICY_NONE, NULL), 0);
+	ck_assert_int_eq(replica_visit_open(
+				 &first, reps[B].tree, "", &listing, 1, REPLICA_POLICY_NONE, NULL),
+		0);
 	list_root(&listing);
-	ck_assert_int_eq(replica_visit_open(&second, reps[B].tree, "", &listing, 1,
-				 REPLICA_POLICY_NONE, NULL), -EBUSY);
+	ck_assert_int_eq(replica_visit_open(
+				 &second, reps[B].tree, "", &listing, 1, REPLICA_POLICY_NONE, NULL),
+		-EBUSY);
 	ck_assert_ptr_null(listing.children); /* taken, on failure too */
 	replica_visit_fini(&first);
 	commit(B);
@@ -376,8 +384,9 @@ START_TEST(a_listing_with_what_cannot_be_is_refused)
 	replica_vt_single(&child->c, replica_index_id(reps[A].index), 1);
 	ck_assert_int_eq(replica_listing_check(&listing, true), THRUM_EFORMAT);
 	begin(B);
-	ck_assert_int_eq(replica_visit_open(&visit, reps[B].tree, "", &listing, 1,
-				 REPLICA_POLICY_NONE, NULL), THRUM_EFORMAT);
+	ck_assert_int_eq(replica_visit_open(
+				 &visit, reps[B].tree, "", &listing, 1, REPLICA_POLICY_NONE, NULL),
+		THRUM_EFORMAT);
 }
 END_TEST
 
@@ -440,8 +449,7 @@ static void make_conflict(void)
 static uint64_t conflicts(int who)
 {
 	uint64_t count;
-	ck_assert_int_eq(
-		replica_index_conflict_count(reps[who].index, reps[who].share, &count), 0);
+	ck_assert_int_eq(replica_index_conflict_count(reps[who].index, reps[who].share, &count), 0);
 	return count;
 }
 
@@ -621,7 +629,8 @@ START_TEST(a_tree_of_many_leaves_is_pulled_without_delay)
 	begin(A);
 	for (unsigned i = 0; i < leaves; i++) {
 		struct replica_version version = file((uint8_t)i);
-		snprintf(path, sizeof(path), "top/dir%u/sub%u/file%u", i % 97, i % 1009, i);
+		/* Twelve files to a directory: as in /usr/share. */
+		snprintf(path, sizeof(path), "top/dir%u/sub%u/file%u", i / 1200, i / 12, i);
 		ck_assert_int_eq(replica_tree_event(reps[A].tree, path, &version, NULL), 0);
 	}
 	commit(A);
@@ -636,8 +645,9 @@ START_TEST(a_tree_of_many_leaves_is_pulled_without_delay)
 	ck_assert_int_eq(replica_tree_count(reps[B].tree, &counts), 0);
 	ck_assert_uint_eq(counts.files, leaves);
 	ck_assert_uint_eq(counts.bytes, 10ull * leaves);
-	printf("tree: %u leaves: events %.2f s, pull %.2f s, nothing new %.1f us, peak %ld MB\n", leaves,
-		inserted - start, pulled - inserted, (pruned - pulled) / AGAIN * 1e6, peak_mb());
+	printf("tree: %u leaves: events %.2f s, pull %.2f s, nothing new %.1f us, peak %ld MB\n",
+		leaves, inserted - start, pulled - inserted, (pruned - pulled) / AGAIN * 1e6,
+		peak_mb());
 }
 END_TEST
 
@@ -656,8 +666,8 @@ Suite *suite_tree(void)
 	tcase_add_test(basic, a_leaf_that_changed_since_it_was_decided_is_not_overwritten);
 	tcase_add_test(basic, a_rolled_back_commit_is_not_counted_as_complete);
 	tcase_add_test(basic, a_second_pull_of_the_share_has_to_wait);
-	tcase_add_loop_test(basic, a_listing_with_what_cannot_be_is_refused, 0,
-		thrum__countof(hostile));
+	tcase_add_loop_test(
+		basic, a_listing_with_what_cannot_be_is_refused, 0, thrum__countof(hostile));
 	tcase_add_test(basic, a_listing_out_of_order_or_with_a_name_twice_is_refused);
 	tcase_add_test(basic, paths_that_cannot_be_are_refused);
 	tcase_add_test(basic, a_rollback_takes_the_tree_back);
