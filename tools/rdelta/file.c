@@ -137,9 +137,6 @@ struct rdelta_file rdelta_open_output(const char *role, const char *name, bool f
 
 static int move_in_place(const struct rdelta_file *file)
 {
-	/* A crash must not lose what is replaced to a file whose bytes are not on disk yet. */
-	if (file->replace && fsync(file->fd) < 0)
-		return -errno;
 	unsigned flags = file->replace ? 0 : RENAME_NOREPLACE;
 	if (renameat2(AT_FDCWD, temp_name, AT_FDCWD, file->target, flags) == 0)
 		return 0;
@@ -151,14 +148,18 @@ static int move_in_place(const struct rdelta_file *file)
 
 void rdelta_close_output(struct rdelta_file *file)
 {
-	int result = file->target != NULL ? move_in_place(file) : 0;
-	if (result == 0 && file->target != NULL)
-		temp_name[0] = '\0';
-	/* NFS and full disks tell of it here. */
-	if (result == 0 && close(file->fd) < 0)
+	int result = 0;
+	/* A crash must not lose what is replaced to a file whose bytes are not on disk yet. */
+	if (file->target != NULL && file->replace && fsync(file->fd) < 0)
 		result = -errno;
+	/* NFS and full disks tell of it here: before the file comes to its place. */
+	if (close(file->fd) < 0 && result == 0)
+		result = -errno;
+	if (result == 0 && file->target != NULL)
+		result = move_in_place(file);
 	if (result < 0)
 		fail_errno(file, "write", -result);
+	temp_name[0] = '\0';
 	free(file->target);
 }
 
