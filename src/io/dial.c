@@ -112,6 +112,8 @@ int thrum_conn_open(struct thrum_conn **out, const char *address, thrum_deadline
 	struct thrum__endpoint endpoint;
 	struct thrum_dns_result found;
 	int r = thrum__endpoint_parse(&endpoint, address);
+	if (r == 0 && thrum__cancel_due())
+		r = -ECANCELED; /* a Unix socket may connect without a wait */
 	if (r == 0)
 		r = thrum__endpoint_resolve(&found, &endpoint, false, deadline);
 	if (r < 0)

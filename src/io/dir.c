@@ -43,10 +43,17 @@ static bool is_dot(const char *name)
 	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
+/* Not inlined, for thrum__last_error's reason. */
+static THRUM__NOINLINE void clear_error(void)
+{
+	__asm__ volatile("");
+	errno = 0;
+}
+
 int thrum_dir_next(struct thrum_dir *dir, struct thrum_dir_entry *out)
 {
 	for (;;) {
-		errno = 0;
+		clear_error();
 		struct dirent *entry = readdir(dir->stream);
 		if (entry == NULL)
 			return thrum__last_error();

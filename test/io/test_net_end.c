@@ -274,6 +274,7 @@ static void *canceled_before(void *arg)
 	REQUIRE_EQ(thrum_conn_write(ends[0], buf, sizeof(buf), &done, THRUM_FOREVER), -ECANCELED);
 	REQUIRE_EQ(done, 0);
 	REQUIRE_EQ(thrum_conn_open(&other, "127.0.0.1:1", THRUM_FOREVER), -ECANCELED);
+	REQUIRE_EQ(thrum_conn_open(&other, abstract_address(), THRUM_FOREVER), -ECANCELED);
 	thrum_shield_begin();
 	REQUIRE_EQ(thrum_conn_read(ends[0], buf, 1, THRUM_FOREVER), 1);
 	REQUIRE_EQ(thrum_conn_write(ends[0], "y", 1, NULL, THRUM_FOREVER), 0);
