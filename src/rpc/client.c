@@ -172,12 +172,13 @@ int rpc_call_finish(struct rpc_call *call, struct rpc_status *status, thrum_dead
 	while ((r = rpc_call_recv_bytes(call, &bytes, &len, deadline)) == 0)
 		free(bytes);
 	rpc__conn_lock(call->conn);
+	if (grpc_call_ended(call->grpc)) /* maybe since the wait gave up */
+		r = grpc_status_to_error(grpc_call_status(call->grpc, NULL));
 	bool ended = grpc_call_ended(call->grpc);
 	rpc__conn_unlock(call->conn);
-	if (!ended)
-		return r; /* -ETIMEDOUT or -ECANCELED of this wait */
-	fill_status(call, status);
-	return r == THRUM_EEOF ? 0 : r;
+	if (ended)
+		fill_status(call, status);
+	return r;
 }
 
 /* The response of a unary call and the end after it. */

@@ -171,9 +171,13 @@ static int react(struct rpc_conn *conn, const uint8_t *bytes, ssize_t n)
 		return 1;
 	if (n < 0 && n != -ETIMEDOUT)
 		return (int)n;
-	if (n > 0) {
+	uint64_t heard = rpc_transport_traffic(conn->transport).in;
+	if (heard != conn->heard) { /* a part of a record, on a slow wire, is a sign of life too */
+		conn->heard = heard;
 		conn->last_heard = thrum_now();
 		conn->pinged = false;
+	}
+	if (n > 0) {
 		int r = grpc_conn_feed(conn->grpc, bytes, (size_t)n);
 		if (r < 0)
 			return r;
@@ -213,6 +217,7 @@ int rpc__conn_init(struct rpc_conn *conn, struct rpc_transport *transport, bool 
 	static const struct thrum_attr attr = {.name = "rpc writer"};
 	conn->transport = transport;
 	conn->keepalive = limits->keepalive != 0 ? limits->keepalive : DEFAULT_KEEPALIVE;
+	conn->heard = rpc_transport_traffic(transport).in; /* the handshake's */
 	conn->last_heard = thrum_now();
 	conn->earliest = THRUM_FOREVER;
 	int r = grpc_conn_create(&conn->grpc, server, &core, events, conn);

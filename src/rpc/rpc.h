@@ -155,8 +155,8 @@ struct rpc_limits {
 	unsigned max_calls; /* calls at once that a server runs [100] */
 	size_t send_buffer; /* bytes queued per call before a sender waits [256 KiB] */
 	/*
-	 * ns of silence until the peer counts as dead [20 s]; < 0: never. After half of it a PING
-	 * goes out. Servers of other make may not like PINGs: set -1 for them.
+	 * ns without a byte from the peer until it counts as dead [20 s]; < 0: never. After half of
+	 * it a PING goes out. Servers of other make may not like PINGs: set -1 for them.
 	 */
 	int64_t keepalive;
 };
@@ -306,7 +306,8 @@ void rpc_client_close(struct rpc_client *client);
 void rpc_client_destroy(struct rpc_client *client);
 
 /*
- * Waits until the connection has ended. Returns 0 (it ended in order), the reason it ended with
+ * Waits until the connection has ended. Returns 0 (the stream ended; who cut it is not known: what
+ * a call's status says is), the reason it ended with
  * (see rpc_server_serve), -ETIMEDOUT (it lives: also with THRUM_NOW) or -ECANCELED.
  */
 THRUM_NODISCARD int rpc_client_wait(struct rpc_client *client, thrum_deadline deadline);
@@ -340,7 +341,7 @@ THRUM_NODISCARD int rpc_client_unary(struct rpc_client *client, const char *path
 /*
  * Starts a call; gives *out, for rpc_call_destroy. metadata: borrowed for the call, count entries.
  * Returns 0, -ENOMEM, -EINVAL (bad path or metadata), -ECONNRESET (the connection has ended or
- * drains). Does not wait for the server.
+ * drains), -ETIMEDOUT (the deadline has passed already). Does not wait for the server.
  */
 THRUM_NODISCARD int rpc_client_open(struct rpc_client *client, const char *path,
 	const struct grpc_metadata *metadata, size_t count, thrum_deadline deadline,

@@ -61,7 +61,8 @@ struct rpc_conn {
 	struct grpc_conn *grpc;
 	struct rpc_transport *transport;
 	int64_t keepalive;             /* ns; < 0: none */
-	int64_t last_heard;            /* when bytes came in last */
+	uint64_t heard;                /* bytes that had come in when the reader looked last */
+	int64_t last_heard;            /* when it found more of them last */
 	bool pinged;                   /* since then */
 	thrum_deadline earliest;       /* no call ends by its deadline before this; server */
 	struct thrum_cond writer_wake; /* there is something to pull, or closed */

@@ -11,6 +11,11 @@
  *        2     n  a Noise transport message: n - 16 bytes of the stream, sealed
  *
  * The end of the stream within a record is an error. Records are opened where they lie.
+ *
+ * The end between two records proves nothing: whoever sits on the wire can cut there. It needs no
+ * record of its own, because no reader takes it for the end of anything: the end of each direction
+ * of each call is an END_STREAM inside the records, and a call that has not seen its own fails
+ * (GRPC_UNAVAILABLE) when the stream ends.
  */
 
 enum {

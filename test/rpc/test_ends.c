@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
+#include "rpc/rpc_internal.h"
 
 /* How calls and connections end, in order and otherwise. A run that returns left no green thread
  * behind. */
@@ -302,6 +303,47 @@ START_TEST(a_quiet_peer_is_kept)
 }
 END_TEST
 
+/* The biggest record, on a wire that takes its time over it. */
+static void *dribble(void *arg)
+{
+	struct rpc_transport *slow = arg;
+	thrum_deadline end = thrum_after(1600 * THRUM_MS);
+	static const uint8_t length[2] = {0xff, 0xff};
+	int r = thrum_conn_write(slow->conn, length, 2, NULL, THRUM_FOREVER);
+	while (r == 0 && thrum_now() < end) {
+		(void)!thrum_sleep(20 * THRUM_MS);
+		r = thrum_conn_write(slow->conn, "x", 1, NULL, THRUM_FOREVER);
+	}
+	thrum_conn_shutdown(slow->conn);
+	return NULL;
+}
+
+static void slow_wire(void *arg)
+{
+	struct thrum_conn *ends[2];
+	struct rpc_transport *transports[2];
+	struct thrum_thread *writer;
+	struct rpc_server *server;
+	struct rpc_server_config config = {.methods = test_methods,
+		.method_count = test_method_count,
+		.limits.keepalive = 1 * THRUM_S};
+	connect_pair(WIRE_NOISE_UNIX, ends);
+	open_transports(WIRE_NOISE_UNIX, ends, transports);
+	CHECK(rpc_server_create(&server, &config) == 0);
+	CHECK(thrum_spawn(&writer, dribble, transports[0]) == 0);
+	/* Cut within a record by its peer, not given up for its silence. */
+	EXPECT_EQ(rpc_server_serve(server, transports[1], NULL), -ECONNRESET);
+	CHECK(thrum_join(writer, NULL, THRUM_FOREVER) == 0);
+	rpc_transport_destroy(transports[0]);
+	rpc_server_destroy(server);
+}
+
+START_TEST(a_slow_wire_is_not_a_dead_peer)
+{
+	run_green(2, slow_wire, NULL);
+}
+END_TEST
+
 static void garbage(void *arg)
 {
 	struct thrum_conn *conn[2];
@@ -471,6 +513,7 @@ Suite *suite_ends(void)
 	tcase_add_test(connections, a_handler_that_hangs_up_sends_its_status_first);
 	tcase_add_test(connections, a_dead_peer_is_noticed);
 	tcase_add_test(connections, a_quiet_peer_is_kept);
+	tcase_add_test(connections, a_slow_wire_is_not_a_dead_peer);
 	tcase_add_test(connections, a_client_that_does_not_speak_http2_is_dropped);
 	suite_add_tcase(suite, connections);
 	TCase *hostile = tcase_create("hostile wire");
