@@ -171,7 +171,7 @@ static void announce_conflicts(struct replica_batch *batch, const struct replica
 			seen.known)
 			continue;
 		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_CONFLICT,
-			folder->name, task->path, batch->link->name, "%s",
+			folder->name, task->path, replica_link_name(batch->link), "%s",
 			replica_verdict_reason(task->verdict));
 	}
 }
@@ -428,7 +428,7 @@ void replica_batch_announce(struct replica_batch *batch, int change)
 	__atomic_fetch_add(&batch->coming, change, __ATOMIC_RELAXED);
 }
 
-int replica_batch_commit(struct replica_batch *batch, struct replica_op *op)
+void replica_batch_put(struct replica_batch *batch, struct replica_op *op)
 {
 	thrum_shield_begin();
 	CHECK(thrum_mutex_lock(&batch->lock, THRUM_FOREVER) == 0);
@@ -436,7 +436,19 @@ int replica_batch_commit(struct replica_batch *batch, struct replica_op *op)
 	batch->queued++;
 	thrum_cond_signal(&batch->more);
 	thrum_mutex_unlock(&batch->lock);
+	thrum_shield_end();
+}
+
+int replica_batch_wait(struct replica_op *op)
+{
+	thrum_shield_begin();
 	CHECK(thrum_semaphore_acquire(&op->done, THRUM_FOREVER) == 0);
 	thrum_shield_end();
 	return op->result;
+}
+
+int replica_batch_commit(struct replica_batch *batch, struct replica_op *op)
+{
+	replica_batch_put(batch, op);
+	return replica_batch_wait(op);
 }

@@ -50,11 +50,17 @@ void replica_batch_stop(struct replica_batch *batch);
  * those. */
 void replica_batch_announce(struct replica_batch *batch, int change);
 
+/* Queues an op, to be ended by replica_batch_wait; ops are done in the order they were queued. */
+void replica_batch_put(struct replica_batch *batch, struct replica_op *op);
+
 /*
- * Queues the op and waits until it is on the disk and in the index. Leaf: 0, THRUM_ECHANGED (not
- * what was decided on: pull again later), or the error of the disk. Close: 1 complete, 0 not, or an
- * error. Not a cancellation point.
+ * Waits until the op is on the disk and in the index. Leaf: 0, THRUM_ECHANGED (not what was decided
+ * on: pull again later), or the error of the disk. Close: 1 complete, 0 not, or an error. Not a
+ * cancellation point.
  */
+int replica_batch_wait(struct replica_op *op);
+
+/* Both. */
 int replica_batch_commit(struct replica_batch *batch, struct replica_op *op);
 
 #endif

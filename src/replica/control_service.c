@@ -164,7 +164,7 @@ static int fill_row(struct replica_link *link, struct peer_row *row)
 	struct replica_daemon *daemon = link->daemon;
 	Replicad__V1__PeerInfo *info = &row->info;
 	replicad__v1__peer_info__init(info);
-	memcpy(row->name, link->name, sizeof(row->name));
+	snprintf(row->name, sizeof(row->name), "%s", replica_link_name(link));
 	memcpy(row->address, link->address[0] ? link->address : link->remote, sizeof(row->address));
 	memcpy(row->error, link->error, sizeof(row->error));
 	info->name = row->name;
@@ -415,7 +415,7 @@ static const char *peer_name(struct replica_daemon *daemon, int64_t peer)
 	thrum__list_foreach (node, &daemon->links) {
 		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
 		if (link->peer == peer)
-			return link->name;
+			return replica_link_name(link);
 	}
 	return "";
 }

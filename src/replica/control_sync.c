@@ -18,6 +18,7 @@ enum { TRIES = 20, MESSAGES = 64 };
 #define SCAN_TIME     (3600 * THRUM_S)
 #define PUSH_TIME     (3600 * THRUM_S)
 #define PATIENCE      (3 * THRUM_S)
+#define SCAN_LOOK     (50 * THRUM_MS)
 #define TRY_AGAIN     (200 * THRUM_MS)
 #define PROGRESS_TICK (100 * THRUM_MS)
 
@@ -103,6 +104,12 @@ static void send_plan(void *arg, const char *path, enum replica_verdict verdict)
 	unlock_job(job);
 }
 
+/* The peer's first scan is still under way: worth waiting for. */
+static bool not_ready_yet(int r, thrum_deadline patience)
+{
+	return r == -EBUSY && thrum_now() < patience;
+}
+
 static int pull_from(struct sync_job *job, struct replica_folder *folder, struct replica_link *link,
 	struct replica_channel *channel)
 {
@@ -112,11 +119,14 @@ static int pull_from(struct sync_job *job, struct replica_folder *folder, struct
 		options.plan = send_plan;
 		options.plan_arg = job;
 	}
+	thrum_deadline patience = thrum_after(SCAN_TIME);
 	int r = 0;
 	for (int i = 0; i < TRIES; i++) {
 		r = replica_pull(folder, link, channel, &options, &result);
 		job->files += result.files;
-		if (r < 0 || !result.retry || job->dry)
+		if (not_ready_yet(r, patience))
+			i = -1; /* as often as it takes */
+		else if (r < 0 || !result.retry || job->dry)
 			break;
 		if ((r = thrum_sleep(TRY_AGAIN)) < 0)
 			break;
@@ -124,7 +134,7 @@ static int pull_from(struct sync_job *job, struct replica_folder *folder, struct
 	job->errors += result.errors;
 	job->incomplete |= !result.complete;
 	if (r < 0)
-		say(job, "share %s: cannot pull from %s: %s", folder->name, link->name,
+		say(job, "share %s: cannot pull from %s: %s", folder->name, replica_link_name(link),
 			thrum_strerror(r));
 	else if (result.retry)
 		say(job, "share %s: files kept changing while they were synced; try again",
@@ -140,11 +150,18 @@ static int push_to(struct sync_job *job, struct replica_folder *folder, struct r
 	struct rpc_status status;
 	request.share = control_bytes(folder->uuid, sizeof(folder->uuid));
 	request.path = control_bytes(job->path, strlen(job->path));
+	thrum_deadline patience = thrum_after(SCAN_TIME);
 	int r = 0;
 	for (int i = 0; i < TRIES; i++) {
 		r = rpc_client_unary(channel->client, "/replicad.v1.Peer/Pull", &request.base,
 			&replicad__v1__pull_reply__descriptor, (ProtobufCMessage **)&reply,
 			thrum_after(PUSH_TIME), &status);
+		if (not_ready_yet(r, patience)) {
+			i = -1;
+			if ((r = thrum_sleep(TRY_AGAIN)) < 0)
+				break;
+			continue;
+		}
 		if (r < 0)
 			break;
 		bool again = !reply->complete && reply->conflicts == 0 && reply->errors == 0;
@@ -157,7 +174,8 @@ static int push_to(struct sync_job *job, struct replica_folder *folder, struct r
 			say(job,
 				"share %s: %s could not take %llu files; see 'replica status' "
 				"there",
-				folder->name, link->name, (unsigned long long)reply->errors);
+				folder->name, replica_link_name(link),
+				(unsigned long long)reply->errors);
 		rpc_message_free(&reply->base);
 		if (!again)
 			break;
@@ -166,7 +184,8 @@ static int push_to(struct sync_job *job, struct replica_folder *folder, struct r
 	}
 	if (r < 0) {
 		job->incomplete = true;
-		say(job, "share %s: %s could not pull from here: %s", folder->name, link->name,
+		say(job, "share %s: %s could not pull from here: %s", folder->name,
+			replica_link_name(link),
 			r == -ECONNRESET ? "the connection was lost" : status.message);
 	}
 	return r;
@@ -191,14 +210,18 @@ static struct replica_link **members(struct replica_folder *folder)
 	return links;
 }
 
-/* The channel of a link; one that is just being connected gets a moment. */
-static struct replica_channel *reach(struct sync_job *job, struct replica_link *link)
+/*
+ * The channel of a link; one that is just being connected gets a moment. NULL: why (REPLICA_TEXT
+ * + 2 bytes) says what is known of the cause.
+ */
+static struct replica_channel *reach(struct sync_job *job, struct replica_link *link, char *why)
 {
 	int r = 0;
 	replica_lock(job->daemon);
 	while (r == 0 && link->channel == NULL && link->error[0] == '\0')
 		r = thrum_cond_wait(&link->idle, &job->daemon->lock, job->patience);
 	struct replica_channel *channel = replica_channel_use(link);
+	snprintf(why, REPLICA_TEXT + 2, "%s%s", link->error[0] ? ": " : "", link->error);
 	replica_unlock(job->daemon);
 	return channel;
 }
@@ -208,17 +231,17 @@ static int with_members(
 	struct sync_job *job, struct replica_folder *folder, struct replica_link **links, bool push)
 {
 	for (size_t i = 0; links[i] != NULL; i++) {
-		struct replica_channel *channel = reach(job, links[i]);
+		char why[REPLICA_TEXT + 2];
+		struct replica_channel *channel = reach(job, links[i], why);
 		if (channel == NULL) {
 			job->incomplete = true;
 			if (!push)
-				say(job, "share %s: %s is not connected%s%s", folder->name,
-					links[i]->name, links[i]->error[0] ? ": " : "",
-					links[i]->error);
+				say(job, "share %s: %s is not connected%s", folder->name,
+					replica_link_name(links[i]), why);
 			continue;
 		}
 		job->peers += !push;
-		show(job, push ? "push" : "pull", folder, links[i]->name);
+		show(job, push ? "push" : "pull", folder, replica_link_name(links[i]));
 		int r = push ? push_to(job, folder, links[i], channel)
 			     : pull_from(job, folder, links[i], channel);
 		replica_channel_release(links[i], channel);
@@ -254,6 +277,27 @@ static int sync_folder(struct sync_job *job, struct replica_folder *folder)
 	job->conflicts += replica_clashes_count(folder, job->path);
 	replica_unlock(job->daemon);
 	return r;
+}
+
+/* Waits while a folder's first scan is under way. "": any folder's. */
+static int wait_scanned(struct replica_daemon *daemon, const char *name)
+{
+	for (bool scanning = true; scanning;) {
+		scanning = false;
+		replica_lock(daemon);
+		thrum__list_foreach (node, &daemon->folders) {
+			const struct replica_folder *folder =
+				thrum__container_of(node, struct replica_folder, node);
+			if (name[0] == '\0' || strcmp(folder->name, name) == 0)
+				scanning |= folder->state == REPLICA_FOLDER_SCANNING;
+		}
+		replica_unlock(daemon);
+		/* The folder may go while we wait, so it is looked up again rather than waited on.
+		 */
+		if (scanning && thrum_sleep(SCAN_LOOK) < 0)
+			return -ECANCELED;
+	}
+	return 0;
 }
 
 /* Enters the next folder to sync after the one with id `after`; NULL: no more. */
@@ -435,6 +479,8 @@ int control_sync(struct rpc_call *call, void *ctx)
 	job->dry = request->dry_run;
 	job->phase = "";
 	r = control_path(call, &request->path, job->path);
+	if (r == 0)
+		r = wait_scanned(ctx, job->share);
 	if (r == 0 && job->share[0] != '\0')
 		r = control_enter(call, ctx, job->share, &job->now_folder);
 	if (r == 0)

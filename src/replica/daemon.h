@@ -128,8 +128,8 @@ bool replica_folder_enter(struct replica_folder *folder);
 void replica_folder_leave(struct replica_folder *folder);
 
 /*
- * Who stays for long in a folder that it entered says so: its green thread is cancelled when the folder
- * goes out of service. Between enter and leave.
+ * Who stays for long in a folder that it entered says so: its green thread is cancelled when the
+ * folder goes out of service. Between enter and leave.
  */
 struct replica_visitor {
 	struct thrum__list node; /* in folder->visitors */
@@ -157,28 +157,37 @@ struct replica_channel {
 	unsigned users; /* [lock] */
 };
 
+/* A name the peer has or had: they live as long as the link, so that a log line needs no lock. */
+struct replica_link_name {
+	struct replica_link_name *older;
+	char text[REPLICA_SHARE_NAME_MAX + 1];
+};
+
 struct replica_link {
 	struct thrum__list node; /* in daemon->links */
 	struct replica_daemon *daemon;
 	int64_t peer; /* row */
 	uint8_t key[32];
-	struct replica_id replica;             /* [lock] who it last said it is */
-	char name[REPLICA_SHARE_NAME_MAX + 1]; /* [lock] */
-	char address[THRUM_ADDRESS_MAX];       /* [lock] where it is dialled; "" if it dials us */
-	char remote[THRUM_ADDRESS_MAX];        /* [lock] whence the last connection came */
-	char error[REPLICA_TEXT];              /* [lock] why it cannot be reached */
-	struct replica_channel *channel;       /* [lock] NULL: not connected */
-	int64_t since_us, last_sync_us;        /* [lock] */
-	struct rpc_traffic traffic;            /* atomic; all its connections ever */
-	struct thrum__list sessions;           /* [lock] */
+	struct replica_id replica;       /* [lock] who it last said it is */
+	struct replica_link_name *name_; /* atomic: replica_link_name */
+	char address[THRUM_ADDRESS_MAX]; /* [lock] where it is dialled; "" if it dials us */
+	char remote[THRUM_ADDRESS_MAX];  /* [lock] whence the last connection came */
+	char error[REPLICA_TEXT];        /* [lock] why it cannot be reached */
+	struct replica_channel *channel; /* [lock] NULL: not connected */
+	int64_t since_us, last_sync_us;  /* [lock] */
+	struct rpc_traffic traffic;      /* atomic; all its connections ever */
+	struct thrum__list sessions;     /* [lock] */
 	struct thrum_cond idle; /* [lock] a channel came, or lost a user; or dialling failed */
-	unsigned connections;	       /* [lock] that it opened to us and are served */
+	unsigned connections;   /* [lock] that it opened to us and are served */
 	bool dialling;          /* [lock] it has a dialler */
 };
 
 /* Makes the link of a peer row, or finds it. [lock] held. NULL: out of memory. */
 struct replica_link *replica_link_get(
 	struct replica_daemon *daemon, const struct replica_peer *peer);
+
+/* The peer's name for people; borrowed for the link's life. Any time. */
+const char *replica_link_name(const struct replica_link *link);
 
 /* Starts what is missing: the dialler if it has an address, a session per folder both have. Any
  * time. */

@@ -105,6 +105,25 @@ static struct replica_link *find_by_key(struct replica_daemon *daemon, const uin
 	return NULL;
 }
 
+const char *replica_link_name(const struct replica_link *link)
+{
+	const struct replica_link_name *name = __atomic_load_n(&link->name_, __ATOMIC_ACQUIRE);
+	return name != NULL ? name->text : "a peer";
+}
+
+/* [lock] held. Without memory the old name stays. */
+static void set_name(struct replica_link *link, const char *text)
+{
+	if (link->name_ != NULL && strcmp(link->name_->text, text) == 0)
+		return;
+	struct replica_link_name *name = calloc(1, sizeof(*name));
+	if (name == NULL)
+		return;
+	snprintf(name->text, sizeof(name->text), "%s", text);
+	name->older = link->name_;
+	__atomic_store_n(&link->name_, name, __ATOMIC_RELEASE);
+}
+
 struct replica_link *replica_link_get(
 	struct replica_daemon *daemon, const struct replica_peer *peer)
 {
@@ -119,7 +138,7 @@ struct replica_link *replica_link_get(
 		link->last_sync_us = peer->last_sync_us;
 		thrum__list_push_back(&daemon->links, &link->node);
 	}
-	snprintf(link->name, sizeof(link->name), "%s", peer->name);
+	set_name(link, peer->name);
 	if (peer->address[0] != '\0')
 		snprintf(link->address, sizeof(link->address), "%s", peer->address);
 	return link;
@@ -127,6 +146,11 @@ struct replica_link *replica_link_get(
 
 void replica_link_free(struct replica_link *link)
 {
+	while (link->name_ != NULL) {
+		struct replica_link_name *older = link->name_->older;
+		free(link->name_);
+		link->name_ = older;
+	}
 	free(link);
 }
 
@@ -170,7 +194,7 @@ static int hello(struct replica_link *link, struct rpc_client *client)
 		rpc_message_free(&reply->base);
 		return THRUM_EFORMAT;
 	}
-	struct replica_peer peer = {.name = link->name, .address = link->address};
+	struct replica_peer peer = {.name = replica_link_name(link), .address = link->address};
 	char name[REPLICA_SHARE_NAME_MAX + 1];
 	memcpy(peer.key, link->key, sizeof(peer.key));
 	memcpy(peer.replica.bytes, reply->replica_id.data, REPLICA_ID_SIZE);
@@ -180,7 +204,7 @@ static int hello(struct replica_link *link, struct rpc_client *client)
 	replica_lock(daemon);
 	link->replica = peer.replica;
 	if (name[0] != '\0')
-		snprintf(link->name, sizeof(link->name), "%s", name);
+		set_name(link, name);
 	int64_t row;
 	r = replica_index_begin(daemon->index);
 	if (r == 0)
@@ -207,6 +231,7 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 {
 	struct replica_daemon *daemon = link->daemon;
 	struct replica_channel channel = {.link = link};
+	char remote[THRUM_ADDRESS_MAX];
 	int r = rpc_client_create(&channel.client, transport, NULL);
 	if (r < 0)
 		return r;
@@ -219,11 +244,12 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 	link->channel = &channel;
 	link->since_us = thrum__wall_us();
 	link->error[0] = '\0';
+	memcpy(remote, link->remote, sizeof(remote));
 	thrum_cond_broadcast(&link->idle);
 	replica_unlock(daemon);
-	thrum__log(THRUM__LOG_INFO, "connected to %s (%s)", link->name, link->remote);
-	replica_events_publish(&daemon->events, REPLICA_EVENT_CONNECTED, NULL, NULL, link->name,
-		"%s", link->remote);
+	thrum__log(THRUM__LOG_INFO, "connected to %s (%s)", replica_link_name(link), remote);
+	replica_events_publish(&daemon->events, REPLICA_EVENT_CONNECTED, NULL, NULL,
+		replica_link_name(link), "%s", remote);
 	replica_link_refresh(link);
 
 	r = rpc_client_wait(channel.client, THRUM_FOREVER);
@@ -238,10 +264,10 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 	wait_idle(link, &channel);
 	replica_unlock(daemon);
 	if (current) {
-		thrum__log(THRUM__LOG_INFO, "disconnected from %s: %s", link->name,
+		thrum__log(THRUM__LOG_INFO, "disconnected from %s: %s", replica_link_name(link),
 			r == 0 ? "it closed" : thrum_strerror(r));
 		replica_events_publish(&daemon->events, REPLICA_EVENT_DISCONNECTED, NULL, NULL,
-			link->name, "%s", r == 0 ? "it closed" : thrum_strerror(r));
+			replica_link_name(link), "%s", r == 0 ? "it closed" : thrum_strerror(r));
 	}
 destroy:
 	rpc_client_destroy(channel.client);
@@ -285,8 +311,8 @@ static void *serve_dialled(void *arg)
 	int r = rpc_server_serve(
 		served->link->daemon->peer_server, served->transport, served->link);
 	if (r < 0 && r != -ECANCELED)
-		thrum__log(
-			THRUM__LOG_DEBUG, "serving %s: %s", served->link->name, thrum_strerror(r));
+		thrum__log(THRUM__LOG_DEBUG, "serving %s: %s", replica_link_name(served->link),
+			thrum_strerror(r));
 	replica_lock(served->link->daemon);
 	if (served->link->channel != NULL)
 		rpc_client_close(served->link->channel->client);
@@ -380,7 +406,7 @@ static void refresh(struct replica_link *link)
 			r = replica_session_start(link, link->channel, folder);
 		if (r < 0)
 			thrum__log(THRUM__LOG_ERROR, "share %s with %s: %s", folder->name,
-				link->name, thrum_strerror(r));
+				replica_link_name(link), thrum_strerror(r));
 	}
 }
 
@@ -536,8 +562,8 @@ void replica_link_accept(struct replica_daemon *daemon, struct thrum_conn *conn)
 	struct replica_link *link = stranger.link;
 	int r = 0;
 	if (!count_in(link)) {
-		thrum__log(THRUM__LOG_WARN, "%s has %d connections to us: closing one more", link->name,
-			CONNECTIONS_MAX);
+		thrum__log(THRUM__LOG_WARN, "%s has %d connections to us: closing one more",
+			replica_link_name(link), CONNECTIONS_MAX);
 		rpc_transport_destroy(transport);
 		return;
 	}
@@ -555,7 +581,8 @@ void replica_link_accept(struct replica_daemon *daemon, struct thrum_conn *conn)
 		break;
 	}
 	if (r < 0 && r != -ECANCELED)
-		thrum__log(THRUM__LOG_DEBUG, "connection of %s: %s", link->name, thrum_strerror(r));
+		thrum__log(THRUM__LOG_DEBUG, "connection of %s: %s", replica_link_name(link),
+			thrum_strerror(r));
 	count_out(link);
 }
 

@@ -19,9 +19,10 @@
 static int hang_up(struct rpc_call *call, const char *what)
 {
 	struct replica_link *link = rpc_call_peer(call);
-	thrum__log(THRUM__LOG_ERROR, "%s sent %s: closing its connection", link->name, what);
-	replica_events_publish(&link->daemon->events, REPLICA_EVENT_ERROR, NULL, NULL, link->name,
-		"sent %s: connection closed", what);
+	thrum__log(THRUM__LOG_ERROR, "%s sent %s: closing its connection", replica_link_name(link),
+		what);
+	replica_events_publish(&link->daemon->events, REPLICA_EVENT_ERROR, NULL, NULL,
+		replica_link_name(link), "sent %s: connection closed", what);
 	rpc_call_hang_up(call);
 	return rpc_call_fail(call, GRPC_INVALID_ARGUMENT, "%s", what);
 }
@@ -32,7 +33,7 @@ static int enter(struct rpc_call *call, const ProtobufCBinaryData *uuid,
 {
 	struct replica_link *link = rpc_call_peer(call);
 	struct replica_daemon *daemon = link->daemon;
-	bool entered = false;
+	bool entered = false, scanning = false;
 	replica_lock(daemon);
 	thrum__list_foreach (node, &daemon->folders) {
 		struct replica_folder *folder =
@@ -40,12 +41,16 @@ static int enter(struct rpc_call *call, const ProtobufCBinaryData *uuid,
 		if (uuid->len != sizeof(folder->uuid) ||
 			memcmp(uuid->data, folder->uuid, uuid->len) != 0)
 			continue;
-		entered = replica_index_is_member(daemon->index, folder->id, link->peer) == 1 &&
-			  replica_folder_enter(folder);
+		if (replica_index_is_member(daemon->index, folder->id, link->peer) == 1) {
+			entered = replica_folder_enter(folder);
+			scanning = folder->state == REPLICA_FOLDER_SCANNING;
+		}
 		*out = folder;
 		break;
 	}
 	replica_unlock(daemon);
+	if (!entered && scanning)
+		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "the first scan is under way");
 	if (!entered)
 		return rpc_call_fail(call, GRPC_NOT_FOUND, "no such share here now");
 	replica_visitor_begin(visitor, *out);

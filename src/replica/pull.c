@@ -46,6 +46,7 @@ struct work {
 	struct replica_visit *visit;
 	const struct replica_vt *their_s; /* the source's, of the visited directory */
 	size_t task;
+	struct replica_op *queued;   /* a directory's marker: it goes ahead of what is in it */
 	unsigned depth;              /* visits on this stack above the one that this is of */
 	struct thrum_thread *thread; /* NULL: not started, or joined */
 	bool permit_leaf, permit_dir;
@@ -88,10 +89,10 @@ static void leaf_failed(struct pull *pull, const struct replica_task *task, int 
 	}
 	if (r == -ENOSPC || r == -EDQUOT)
 		snprintf(text, sizeof(text), "no room for the version of %s: %s; free some space",
-			pull->link->name, thrum_strerror(r));
+			replica_link_name(pull->link), thrum_strerror(r));
 	else
-		snprintf(text, sizeof(text), "cannot take the version of %s: %s", pull->link->name,
-			thrum_strerror(r));
+		snprintf(text, sizeof(text), "cannot take the version of %s: %s",
+			replica_link_name(pull->link), thrum_strerror(r));
 	__atomic_fetch_add(&pull->errors, 1, __ATOMIC_RELAXED);
 	replica_lock(daemon);
 	int noted = replica_index_begin(daemon->index);
@@ -102,10 +103,15 @@ static void leaf_failed(struct pull *pull, const struct replica_task *task, int 
 	replica_unlock(daemon);
 	thrum__log(THRUM__LOG_WARN, "share %s: %s: %s", folder->name, task->path, text);
 	replica_events_publish(&daemon->events, REPLICA_EVENT_ERROR, folder->name, task->path,
-		pull->link->name, "%s", text);
+		replica_link_name(pull->link), "%s", text);
 }
 
 /* ---------------------------------------------------------------- leaves */
+
+static bool is_marker(const struct replica_task *task)
+{
+	return strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
+}
 
 static void count_bytes(void *arg, uint64_t bytes)
 {
@@ -142,32 +148,48 @@ static int stage(struct pull *pull, const struct replica_task *task, struct repl
 	return r;
 }
 
+/* Stages what a leaf needs and commits it. op is filled. */
+static int stage_and_commit(struct work *work, struct replica_op *op)
+{
+	struct pull *pull = work->pull;
+	const struct replica_task *task = &work->visit->tasks[work->task];
+	struct replica_staged staged = {.fd = -1};
+	int r = broken(pull);
+	if (r < 0)
+		return r;
+	replica_batch_announce(&pull->batch, 1);
+	if (task->action == REPLICA_DO_INSTALL && !is_marker(task) &&
+		!replica_version_same_content(&task->theirs->version, &task->mine.version)) {
+		r = stage(pull, task, &staged);
+		op->staged = &staged;
+	}
+	replica_batch_announce(&pull->batch, -1);
+	if (r == 0)
+		r = replica_batch_commit(&pull->batch, op);
+	if (op->staged != NULL)
+		replica_staged_discard(pull->folder->root, &staged);
+	return r;
+}
+
 static void pull_leaf(struct work *work)
 {
 	struct pull *pull = work->pull;
 	struct replica_folder *folder = pull->folder;
 	struct replica_task *task = &work->visit->tasks[work->task];
-	struct replica_staged staged = {.fd = -1};
 	struct replica_op op = {.visit = work->visit, .task = work->task, .their_s = work->their_s};
 	bool install = task->action == REPLICA_DO_INSTALL;
-	bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
-	int r = broken(pull);
-	if (r < 0)
-		return;
-	replica_batch_announce(&pull->batch, 1);
-	if (install && !marker &&
-		!replica_version_same_content(&task->theirs->version, &task->mine.version)) {
-		r = stage(pull, task, &staged);
-		op.staged = &staged;
+	int r;
+	if (work->queued != NULL) {
+		r = replica_batch_wait(work->queued);
+		op = *work->queued;
+		free(work->queued);
+	} else {
+		r = stage_and_commit(work, &op);
 	}
-	replica_batch_announce(&pull->batch, -1);
-	if (r == 0)
-		r = replica_batch_commit(&pull->batch, &op);
-	if (op.staged != NULL)
-		replica_staged_discard(folder->root, &staged);
 	__atomic_fetch_add(&folder->progress.files_done, 1, __ATOMIC_RELAXED);
 	if (r < 0) {
-		leaf_failed(pull, task, r);
+		if (broken(pull) == 0)
+			leaf_failed(pull, task, r);
 		return;
 	}
 	if (!op.applied)
@@ -176,8 +198,20 @@ static void pull_leaf(struct work *work)
 	__atomic_fetch_add(&pull->files, 1, __ATOMIC_RELAXED);
 	replica_events_publish(&folder->daemon->events,
 		install ? REPLICA_EVENT_APPLIED : REPLICA_EVENT_DELETED, folder->name,
-		marker ? work->visit->path : task->path, pull->link->name, "%s",
-		replica_verdict_reason(task->verdict));
+		is_marker(task) ? work->visit->path : task->path, replica_link_name(pull->link),
+		"%s", replica_verdict_reason(task->verdict));
+}
+
+/* Queues the making of a directory, so that it comes before whatever of its content is queued
+ * later. */
+static void queue_marker(struct work *work)
+{
+	work->queued = malloc(sizeof(*work->queued));
+	if (work->queued == NULL)
+		return; /* then it is made when its turn comes, or by a file in it */
+	*work->queued = (struct replica_op){
+		.visit = work->visit, .task = work->task, .their_s = work->their_s};
+	replica_batch_put(&work->pull->batch, work->queued);
 }
 
 /* ---------------------------------------------------------------- directories below */
@@ -318,7 +352,7 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 	count_ahead(pull, visit);
 	for (size_t i = 0; i < visit->count && broken(pull) == 0; i++) {
 		struct replica_task *task = &visit->tasks[i];
-		bool marker = strcmp(task->name, REPLICA_DIRMARK_NAME) == 0;
+		bool marker = is_marker(task);
 		works[i] = (struct work){.pull = pull,
 			.visit = visit,
 			.their_s = their_s,
@@ -341,7 +375,8 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 		if (marker && task->action == REPLICA_DO_DELETE) {
 			last = i;
 		} else {
-			/* A file that comes before its directory's marker makes the directory. */
+			if (marker && task->action == REPLICA_DO_INSTALL)
+				queue_marker(&works[i]);
 			start(&works[i]);
 		}
 	}
@@ -477,6 +512,44 @@ static void begin(struct pull *pull)
 	replica_unlock(folder->daemon);
 }
 
+/* Errors of earlier pulls, by path, each with its NUL. */
+struct stale {
+	char from[REPLICA_SHARE_NAME_MAX + 32];
+	struct thrum__buf paths;
+};
+
+static int take_stale(void *arg, const char *path, const char *text)
+{
+	struct stale *stale = arg;
+	return strstr(text, stale->from) == NULL
+		       ? 0
+		       : thrum__buf_append(&stale->paths, path, strlen(path) + 1);
+}
+
+/*
+ * Forgets the errors of earlier pulls from this peer: one that was complete has proved them gone,
+ * also where nothing was left to do. [lock] held.
+ */
+static void forget_errors(struct pull *pull)
+{
+	struct replica_folder *folder = pull->folder;
+	struct replica_index *index = folder->daemon->index;
+	struct stale stale = {0};
+	snprintf(stale.from, sizeof(stale.from),
+		" the version of %s: ", replica_link_name(pull->link));
+	int r = replica_index_errors(index, folder->id, take_stale, &stale);
+	if (r == 0)
+		r = replica_index_begin(index);
+	if (r == 0) {
+		const char *at = (const char *)thrum__buf_head(&stale.paths);
+		const char *stop = at + thrum__buf_len(&stale.paths);
+		for (; r == 0 && at != stop; at += strlen(at) + 1)
+			r = replica_index_error_set(index, folder->id, at, NULL);
+		(void)replica_end(folder->daemon, r);
+	}
+	thrum__buf_fini(&stale.paths);
+}
+
 static void end(struct pull *pull, int r)
 {
 	struct replica_folder *folder = pull->folder;
@@ -485,6 +558,8 @@ static void end(struct pull *pull, int r)
 	replica_lock(daemon);
 	folder->busy = false;
 	if (r == 1 && whole) {
+		if (pull->batch.clear_errors)
+			forget_errors(pull);
 		pull->link->last_sync_us = thrum__wall_us();
 		if (pull->files > 0 && replica_index_begin(daemon->index) == 0)
 			(void)replica_end(
@@ -495,7 +570,7 @@ static void end(struct pull *pull, int r)
 	replica_unlock(daemon);
 	if (r >= 0 && pull->options->plan == NULL)
 		replica_events_publish(&daemon->events, REPLICA_EVENT_SYNCED, folder->name,
-			pull->options->path, pull->link->name,
+			pull->options->path, replica_link_name(pull->link),
 			"%llu changed, %llu conflicts, %llu errors%s",
 			(unsigned long long)pull->files, (unsigned long long)pull->conflicts,
 			(unsigned long long)pull->errors, r == 1 ? "" : ", not complete");
@@ -547,9 +622,9 @@ unlock:
 	if (r == THRUM_EFORMAT) {
 		/* It sent what no honest peer sends. */
 		thrum__log(THRUM__LOG_ERROR, "%s sent malformed data: closing its connection",
-			link->name);
+			replica_link_name(link));
 		replica_events_publish(&folder->daemon->events, REPLICA_EVENT_ERROR, folder->name,
-			NULL, link->name, "sent malformed data: connection closed");
+			NULL, replica_link_name(link), "sent malformed data: connection closed");
 		rpc_client_close(channel->client);
 	}
 	return r < 0 ? r : 0;

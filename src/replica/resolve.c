@@ -99,7 +99,7 @@ static int judge(struct resolving *resolving, enum keep keep)
 			return refuse(resolving, -ENOTCONN,
 				"%s is not connected and its version is needed: connect it, or "
 				"keep mine",
-				resolving->links[i]->name);
+				replica_link_name(resolving->links[i]));
 	if (keep == KEEP_BOTH && (resolving->clash == NULL || clashes->paths > 1))
 		return refuse(resolving, -EINVAL,
 			"there are several conflicts below %s/%s; keep both one file at a time",
@@ -184,8 +184,8 @@ static int place_theirs_aside(struct resolving *resolving)
 				folder->root, &staged, theirs->mode, theirs->mtime_ns);
 	}
 	if (r == 0)
-		r = replica_root_install_aside(
-			folder->root, &staged, resolving->path, link->name, name, &out);
+		r = replica_root_install_aside(folder->root, &staged, resolving->path,
+			replica_link_name(link), name, &out);
 	replica_staged_discard(folder->root, &staged);
 	return r;
 }
@@ -301,7 +301,7 @@ static int pull_from(struct resolving *resolving, struct replica_link *link)
 		return refuse(resolving, r,
 			"the choice is noted, but the version of %s could not be fetched now: %s; "
 			"it comes when both are connected",
-			link->name, thrum_strerror(r));
+			replica_link_name(link), thrum_strerror(r));
 	return r;
 }
 

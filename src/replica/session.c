@@ -72,7 +72,7 @@ static int pull_all(struct replica_session *session, unsigned *vain, thrum_deadl
 	if (r < 0) {
 		if (r != -ECANCELED)
 			thrum__log(THRUM__LOG_WARN, "share %s from %s: %s", session->folder->name,
-				session->link->name, thrum_strerror(r));
+				replica_link_name(session->link), thrum_strerror(r));
 		*again = thrum_after(RETRY_LATE << doublings);
 		return r;
 	}
@@ -154,9 +154,10 @@ static int listen_to(struct replica_session *session, struct rpc_call *call)
 static void hang_up(struct replica_session *session)
 {
 	struct replica_link *link = session->link;
-	thrum__log(THRUM__LOG_ERROR, "%s sent malformed vectors: closing its connection", link->name);
+	thrum__log(THRUM__LOG_ERROR, "%s sent malformed vectors: closing its connection",
+		replica_link_name(link));
 	replica_events_publish(&link->daemon->events, REPLICA_EVENT_ERROR, session->folder->name,
-		NULL, link->name, "sent malformed vectors: connection closed");
+		NULL, replica_link_name(link), "sent malformed vectors: connection closed");
 	rpc_client_close(session->channel->client);
 }
 

@@ -18,8 +18,9 @@ enum {
 enum { STALL_BYTES = 1024 };
 
 /*
- * How long a peer is waited for. Slow is not stalled: what counts is what moves on the whole connection, and calls
- * share it. A peer that has stalled loses its connection, so that a pull from it does not hold up all others.
+ * How long a peer is waited for. Slow is not stalled: what counts is what moves on the whole
+ * connection, and calls share it. A peer that has stalled loses its connection, so that a pull from
+ * it does not hold up all others.
  */
 struct patience {
 	const struct replica_source *source;
@@ -44,7 +45,8 @@ static bool wait_again(struct patience *patience, int r)
 	begin_wait(patience, source);
 	if (patience->before.in - before.in + patience->before.out - before.out >= STALL_BYTES)
 		return true;
-	thrum__log(THRUM__LOG_WARN, "%s stalled for %lld s: closing its connection", source->channel->link->name,
+	thrum__log(THRUM__LOG_WARN, "%s stalled for %lld s: closing its connection",
+		replica_link_name(source->channel->link),
 		(long long)(source->folder->daemon->stall_ns / THRUM_S));
 	rpc_client_close(source->channel->client);
 	return false;
@@ -70,7 +72,8 @@ static int patient_recv(const struct replica_source *source, struct rpc_call *ca
 	return judge(r);
 }
 
-static int patient_send(const struct replica_source *source, struct rpc_call *call, const ProtobufCMessage *message)
+static int patient_send(
+	const struct replica_source *source, struct rpc_call *call, const ProtobufCMessage *message)
 {
 	struct patience patience;
 	int r;
@@ -167,8 +170,8 @@ static int receive_parts(
 	size_t cap = 0;
 	for (bool first = true;; first = false) {
 		Replicad__V1__ListPart *part;
-		int r = patient_recv(
-			source, call, &replicad__v1__list_part__descriptor, (ProtobufCMessage **)&part);
+		int r = patient_recv(source, call, &replicad__v1__list_part__descriptor,
+			(ProtobufCMessage **)&part);
 		if (r == THRUM_EEOF)
 			return first ? THRUM_EFORMAT : 0;
 		if (r < 0)
