@@ -15,7 +15,9 @@
  *
  * Flow control is back-pressure. Bytes of messages that nobody has taken keep the stream's window
  * shut, so a peer can make us hold at most the window of each call, plus one message for a call
- * whose owner waits for one.
+ * whose owner waits for one; all calls together no more than the connection's window and those
+ * messages. That counts bytes on the wire: a message keeps some 50 bytes besides its own, so a
+ * window full of empty ones costs ten times as much.
  */
 
 #include "base/base.h"

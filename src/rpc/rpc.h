@@ -94,7 +94,7 @@ enum {
  *
  * payload travels encrypted in the third message, to the holder of remote_key and nobody else. The
  * channel is open once the other end's verdict has come; verdict receives its text, NUL-terminated
- * (a reason if it refused, what it likes to say if not).
+ * (a reason if it refused, what it likes to say if not): escape it before a terminal sees it.
  */
 struct rpc_noise_dial {
 	const uint8_t *static_key;               /* own secret key */
