@@ -9,29 +9,35 @@
  * One leaf, pulled from A ("theirs") into B ("mine"). m is the last event of a version, s what a
  * side knows of this path, c the creations it stems from. Tested in this order:
  *
- *   A       B       test                      verdict
- *   ignored or ignored                        ignored
- *   absent  absent                            both absent
- *   live    live    m_A <= s_B, not m_B <= s_A    skip: B has seen and replaced it
- *                   both known, the same          skip
- *                   m_B <= s_A                copy: A's stems from B's
- *                   equal to a person         equal
- *                   same content              the greater (mtime, mode) wins
- *                   else                      update/update conflict
- *   absent  live    no item of c_B in s_A     independent: A never heard of it
- *                   some item of c_B in s_A   re-create mine
- *                   m_B <= s_A                delete
- *                   else                      delete/update conflict
- *   live    absent  m_A <= s_B                skip
- *                   no item of c_A in s_B     create
- *                   some                      re-create theirs
- *                   else                      update/delete conflict
+ *   A       B       test                              verdict
+ *   ignored or ignored                                ignored
+ *   absent  absent                                    both absent
+ *   live    live    m_A <= s_B, but not m_B <= s_A    skip: B has seen it and gone on
+ *                   m_A <= s_B and m_B <= s_A, same   skip
+ *                   m_B <= s_A, but not m_A <= s_B    copy: A has seen B's and gone on
+ *                   equal to a person                 equal
+ *                   same content                      the greater (mtime, mode) wins
+ *                   else                              update/update conflict
+ *   absent  live    no item of c_B in s_A             independent: A never heard of it
+ *                   some items of c_B in s_A          re-create mine
+ *                   m_B <= s_A                        delete
+ *                   else                              delete/update conflict
+ *   live    absent  no item of c_A in s_B             create
+ *                   some items of c_A in s_B          re-create theirs
+ *                   m_A <= s_B                        skip
+ *                   else                              update/delete conflict
  *
  * Why "some" is a case of its own: c is a vector (two files created apart and then resolved into
  * one have two creations). A side that knew and deleted one of them, but not the other, must
  * neither drop the survivor nor take it as it is: third replicas would later see a conflict that
  * was settled here. The survivor becomes a new file (new c and m), and everybody agrees. The
  * survivor of a resolved delete/update conflict is re-created for the same reason.
+ *
+ * Why both sides may know each other's version and yet hold different ones: two people resolved one
+ * conflict in opposite ways; or two files of one name, created apart, were each deleted where the
+ * other then arrived. To skip would leave the two apart for ever, in silence. For the same reason
+ * every resolution is a new event (see visit_commit.c): were it only knowledge, resolving such a
+ * conflict would change nothing.
  */
 
 static bool known(const struct replica_vt *events, const struct replica_vt *s)

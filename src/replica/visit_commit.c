@@ -5,6 +5,23 @@
 
 #include "replica/visit_internal.h"
 
+/*
+ * What a verdict makes of our row. s joins theirs in every case; m is raised in all containers
+ * above in every case. Besides:
+ *
+ *   copy, create                  version, m and c are theirs (live on both sides: c joins)
+ *   delete                        gone; m bounds what they know to have happened
+ *   keep, take, merged, merge_…   a new event of ours on the winning version; c joins
+ *   re-create …                   a new event and a new creation
+ *   keep, take deleted            a new deletion
+ *   equal                         c joins; an event of the directory alone
+ *   skip                          c joins if both have the same event; else nothing: that B went on
+ *                                 from a version does not make it stem from that one's creations
+ *
+ * Rejected: a resolution that leaves m as it is and only joins s. It sticks, but two of them in
+ * opposite directions leave two replicas that each think the other's version is superseded.
+ */
+
 /* One leaf about to change. */
 struct change {
 	struct replica_visit_state *state;
@@ -52,8 +69,7 @@ bool visit_same_event(const struct replica_child *theirs, const struct replica_e
 	       replica_vt_equal(&theirs->m, &mine->m);
 }
 
-/* Knowledge came without an event of the leaf: an event of the directory makes others look
- * (pruning). */
+/* Knowledge came without an event of the leaf: one of the directory keeps others from pruning. */
 static int bump(struct change *change)
 {
 	struct replica_tree *tree = change->state->tree;

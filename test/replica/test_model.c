@@ -20,7 +20,11 @@ static void run_histories(int replicas)
 {
 	static struct world world;
 	uint64_t seed = number_from("THRUM_SEED", (uint64_t)thrum__wall_us());
+#ifdef THRUM_DEBUG
+	uint64_t count = number_from("THRUM_HISTORIES", 200); /* a sanitizer is slow */
+#else
 	uint64_t count = number_from("THRUM_HISTORIES", 1000);
+#endif
 	world_open(&world, replicas);
 	world.verbose = getenv("THRUM_VERBOSE") != NULL;
 	for (uint64_t i = 0; i < count; i++)
