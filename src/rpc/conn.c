@@ -16,6 +16,10 @@
  * reader and the writer, and is idempotent. Reader, writer, a user's close and a cancellation all
  * take it.
  *
+ * A peer is dead once it says nothing for as long as keepalive allows (the reader notices), or
+ * takes nothing of what is to be written (the writer does): one that talks and does not listen
+ * would hold calls for ever.
+ *
  * A connection that has finished in order (GOAWAY and the last call are flushed) closes its writing
  * side and leaves the peer LINGER to do the same, so that no reset overtakes the last bytes.
  */
@@ -124,7 +128,7 @@ static void *write_loop(void *arg)
 		rpc__conn_unlock(conn);
 		if (thrum__buf_len(&conn->out) > 0 && r == 0)
 			r = rpc__transport_write(conn->transport, thrum__buf_head(&conn->out),
-				thrum__buf_len(&conn->out), THRUM_FOREVER);
+				thrum__buf_len(&conn->out), conn->keepalive, THRUM_FOREVER);
 		rpc__conn_lock(conn);
 		if (r < 0)
 			rpc__conn_close(conn, r);

@@ -191,7 +191,7 @@ static int send_verdict(struct opening *opening, uint8_t verdict, const char *te
 	size_t len = strnlen(text, RPC_NOISE_VERDICT_MAX);
 	record[0] = verdict;
 	memcpy(record + 1, text, len);
-	return rpc__transport_write(opening->transport, record, 1 + len, opening->deadline);
+	return rpc__transport_write(opening->transport, record, 1 + len, -1, opening->deadline);
 }
 
 static int judge(struct opening *opening, const struct rpc_noise_listen *listen)

@@ -155,7 +155,8 @@ struct rpc_limits {
 	unsigned max_calls; /* calls at once that a server runs [100] */
 	size_t send_buffer; /* bytes queued per call before a sender waits [256 KiB] */
 	/*
-	 * ns without a byte from the peer until it counts as dead [20 s]; < 0: never. After half of
+	 * ns until a peer counts as dead that says nothing, or takes nothing of what
+	 * is to be written [20 s]; < 0: never. After half of
 	 * it a PING goes out. Servers of other make may not like PINGs: set -1 for them.
 	 */
 	int64_t keepalive;

@@ -37,9 +37,12 @@ int rpc__transport_create(struct rpc_transport **out, struct thrum_conn *conn);
 ssize_t rpc__transport_read(
 	struct rpc_transport *transport, const uint8_t **bytes, thrum_deadline deadline);
 
-/* Writes all. After an error the stream is broken. */
-int rpc__transport_write(
-	struct rpc_transport *transport, const void *bytes, size_t len, thrum_deadline deadline);
+/*
+ * Writes all, as long as some of it is taken every `patience` ns (< 0: however long that takes).
+ * After an error the stream is broken.
+ */
+int rpc__transport_write(struct rpc_transport *transport, const void *bytes, size_t len,
+	int64_t patience, thrum_deadline deadline);
 
 /* Counts bytes. */
 void rpc__transport_count(struct rpc_transport *transport, size_t in, size_t out);

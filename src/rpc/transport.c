@@ -182,10 +182,9 @@ static int seal_records(struct rpc_transport *transport, const uint8_t *bytes, s
 	return 0;
 }
 
-int rpc__transport_write(
-	struct rpc_transport *transport, const void *bytes, size_t len, thrum_deadline deadline)
+int rpc__transport_write(struct rpc_transport *transport, const void *bytes, size_t len,
+	int64_t patience, thrum_deadline deadline)
 {
-	size_t done = 0;
 	if (transport->sealed) {
 		thrum__buf_clear(&transport->out);
 		int r = seal_records(transport, bytes, len);
@@ -194,7 +193,16 @@ int rpc__transport_write(
 		bytes = thrum__buf_head(&transport->out);
 		len = thrum__buf_len(&transport->out);
 	}
-	int r = thrum_conn_write(transport->conn, bytes, len, &done, deadline);
-	rpc__transport_count(transport, 0, done);
+	const uint8_t *at = bytes;
+	size_t done;
+	int r;
+	do {
+		thrum_deadline stall = patience < 0 ? THRUM_FOREVER : thrum_after(patience);
+		r = thrum_conn_write(
+			transport->conn, at, len, &done, stall < deadline ? stall : deadline);
+		rpc__transport_count(transport, 0, done);
+		at += done;
+		len -= done;
+	} while (r == -ETIMEDOUT && done > 0 && thrum_now() < deadline);
 	return r;
 }

@@ -344,6 +344,50 @@ START_TEST(a_slow_wire_is_not_a_dead_peer)
 }
 END_TEST
 
+/* A server that opens its windows and goes on talking, and never reads. */
+static void *talk(void *arg)
+{
+	static const uint8_t opening[] = {0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff,
+		0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0};
+	static const uint8_t window_update[] = {0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+	int r = thrum_conn_write(arg, opening, sizeof(opening), NULL, THRUM_FOREVER);
+	while (r == 0) {
+		(void)!thrum_sleep(20 * THRUM_MS);
+		r = thrum_conn_write(
+			arg, window_update, sizeof(window_update), NULL, THRUM_FOREVER);
+	}
+	return NULL;
+}
+
+static void talker(void *arg)
+{
+	struct thrum_conn *conn[2];
+	struct rpc_transport *transport;
+	struct rpc_client *client;
+	struct rpc_call *call;
+	struct thrum_thread *thread;
+	struct rpc_limits limits = {.keepalive = 300 * THRUM_MS};
+	static const uint8_t zeros[4 << 20];
+	connect_pair(WIRE_UNIX, conn);
+	CHECK(rpc_transport_plain(&transport, conn[0]) == 0);
+	CHECK(rpc_client_create(&client, transport, &limits) == 0);
+	CHECK(thrum_spawn(&thread, talk, conn[1]) == 0);
+	CHECK(rpc_client_open(client, "/test.T/Up", NULL, 0, THRUM_FOREVER, &call) == 0);
+	EXPECT_EQ(rpc_call_send_bytes(call, zeros, sizeof(zeros), THRUM_FOREVER), 0);
+	EXPECT_EQ(rpc_call_finish(call, NULL, thrum_after(10 * THRUM_S)), -ECONNRESET);
+	EXPECT(!rpc_client_alive(client));
+	rpc_call_destroy(call);
+	rpc_client_destroy(client);
+	CHECK(thrum_join(thread, NULL, THRUM_FOREVER) == 0);
+	thrum_conn_close(conn[1]);
+}
+
+START_TEST(a_peer_that_talks_and_never_reads_is_dead)
+{
+	run_green(2, talker, NULL);
+}
+END_TEST
+
 static void garbage(void *arg)
 {
 	struct thrum_conn *conn[2];
@@ -514,6 +558,7 @@ Suite *suite_ends(void)
 	tcase_add_test(connections, a_dead_peer_is_noticed);
 	tcase_add_test(connections, a_quiet_peer_is_kept);
 	tcase_add_test(connections, a_slow_wire_is_not_a_dead_peer);
+	tcase_add_test(connections, a_peer_that_talks_and_never_reads_is_dead);
 	tcase_add_test(connections, a_client_that_does_not_speak_http2_is_dropped);
 	suite_add_tcase(suite, connections);
 	TCase *hostile = tcase_create("hostile wire");
