@@ -210,20 +210,19 @@ static struct replica_link **members(struct replica_folder *folder)
 	return links;
 }
 
-/*
- * The channel of a link; one that is just being connected gets a moment. NULL: why (REPLICA_TEXT
- * + 2 bytes) says what is known of the cause.
- */
-static struct replica_channel *reach(struct sync_job *job, struct replica_link *link, char *why)
+/* Says why a member cannot be asked. */
+static void say_absent(
+	struct sync_job *job, struct replica_folder *folder, struct replica_link *link)
 {
-	int r = 0;
 	replica_lock(job->daemon);
-	while (r == 0 && link->channel == NULL && link->error[0] == '\0')
-		r = thrum_cond_wait(&link->idle, &job->daemon->lock, job->patience);
-	struct replica_channel *channel = replica_channel_use(link);
-	snprintf(why, REPLICA_TEXT + 2, "%s%s", link->error[0] ? ": " : "", link->error);
+	bool connected = link->channel != NULL;
+	if (connected)
+		say(job, "share %s: %s does not have the share open yet; try again", folder->name,
+			replica_link_name(link));
+	else
+		say(job, "share %s: %s is not connected%s%s", folder->name, replica_link_name(link),
+			link->error[0] ? ": " : "", link->error);
 	replica_unlock(job->daemon);
-	return channel;
 }
 
 /* Does one direction with every connected member. */
@@ -231,13 +230,13 @@ static int with_members(
 	struct sync_job *job, struct replica_folder *folder, struct replica_link **links, bool push)
 {
 	for (size_t i = 0; links[i] != NULL; i++) {
-		char why[REPLICA_TEXT + 2];
-		struct replica_channel *channel = reach(job, links[i], why);
+		/* One that is just being connected gets a moment; a first scan gets its time. */
+		struct replica_channel *channel = replica_channel_await(
+			links[i], folder, job->patience, thrum_after(SCAN_TIME));
 		if (channel == NULL) {
 			job->incomplete = true;
 			if (!push)
-				say(job, "share %s: %s is not connected%s", folder->name,
-					replica_link_name(links[i]), why);
+				say_absent(job, folder, links[i]);
 			continue;
 		}
 		job->peers += !push;

@@ -177,7 +177,8 @@ struct replica_link {
 	int64_t since_us, last_sync_us;  /* [lock] */
 	struct rpc_traffic traffic;      /* atomic; all its connections ever */
 	struct thrum__list sessions;     /* [lock] */
-	struct thrum_cond idle; /* [lock] a channel came, or lost a user; or dialling failed */
+	struct thrum_cond idle; /* [lock] a channel or a folder's first news came, or a user left;
+				 * or dialling failed */
 	unsigned connections;   /* [lock] that it opened to us and are served */
 	bool dialling;          /* [lock] it has a dialler */
 };
@@ -194,8 +195,20 @@ const char *replica_link_name(const struct replica_link *link);
 void replica_link_refresh(struct replica_link *link);
 void replica_links_refresh(struct replica_daemon *daemon);
 
-/* Borrows the live channel, or NULL. [lock] held for use only. */
-struct replica_channel *replica_channel_use(struct replica_link *link);
+/*
+ * Borrows the live channel to ask about a folder, or NULL: there is none, or the peer has not said
+ * yet that it has the folder open. That comes first, because it is told then what we know of it,
+ * and must be before it shows anything (replica_tree_restored). [lock] held for use only.
+ */
+struct replica_channel *replica_channel_use(
+	struct replica_link *link, const struct replica_folder *folder);
+
+/*
+ * The same, waiting for it until the deadline, unless dialling has failed; and until `scanned`
+ * while the peer says that its first scan of the folder is under way. Suspends.
+ */
+struct replica_channel *replica_channel_await(struct replica_link *link,
+	const struct replica_folder *folder, thrum_deadline deadline, thrum_deadline scanned);
 void replica_channel_release(struct replica_link *link, struct replica_channel *channel);
 
 /* Serves one connection from outside: handshake, then what the dialler asked for. Takes conn. */
@@ -221,6 +234,7 @@ struct replica_session {
 	struct thrum_thread *thread;
 	struct replica_vt m, s; /* [lock] the peer's root vectors, as last heard */
 	bool heard;             /* [lock] */
+	bool scanning;          /* [lock] its first scan of the folder is under way, it says */
 	uint64_t errors;        /* [lock] of the last pull */
 };
 

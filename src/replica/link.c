@@ -154,11 +154,46 @@ void replica_link_free(struct replica_link *link)
 	free(link);
 }
 
-struct replica_channel *replica_channel_use(struct replica_link *link)
+/* The session of the live channel with a folder, or NULL. [lock] held. */
+static struct replica_session *find_session(
+	struct replica_link *link, const struct replica_folder *folder)
 {
-	if (link->channel != NULL)
-		link->channel->users++;
+	thrum__list_foreach (node, &link->sessions) {
+		struct replica_session *session =
+			thrum__container_of(node, struct replica_session, node);
+		if (session->folder == folder && session->channel == link->channel)
+			return session;
+	}
+	return NULL;
+}
+
+struct replica_channel *replica_channel_use(
+	struct replica_link *link, const struct replica_folder *folder)
+{
+	const struct replica_session *session = find_session(link, folder);
+	if (session == NULL || !session->heard)
+		return NULL;
+	link->channel->users++;
 	return link->channel;
+}
+
+struct replica_channel *replica_channel_await(struct replica_link *link,
+	const struct replica_folder *folder, thrum_deadline deadline, thrum_deadline scanned)
+{
+	struct replica_daemon *daemon = link->daemon;
+	struct replica_channel *channel;
+	int r = 0;
+	replica_lock(daemon);
+	thrum_shield_end(); /* this wait may be cancelled */
+	while ((channel = replica_channel_use(link, folder)) == NULL && r == 0 &&
+		(link->channel != NULL || link->error[0] == '\0')) {
+		const struct replica_session *session = find_session(link, folder);
+		bool scanning = session != NULL && session->scanning;
+		r = thrum_cond_wait(&link->idle, &daemon->lock, scanning ? scanned : deadline);
+	}
+	thrum_shield_begin();
+	replica_unlock(daemon);
+	return channel;
 }
 
 void replica_channel_release(struct replica_link *link, struct replica_channel *channel)

@@ -12,6 +12,7 @@
  */
 
 #define REQUEST_TIME (30 * THRUM_S)
+#define BACK_TIME    (3 * THRUM_S) /* for a connection back that is just being made */
 #define CHUNK_IDLE   (60 * THRUM_S)
 #define SETTLE       (5 * THRUM_MS) /* changes that come together are told together */
 
@@ -365,9 +366,8 @@ static int pull(struct rpc_call *call, void *ctx)
 	if (r != 0)
 		return r;
 
-	replica_lock(link->daemon);
-	struct replica_channel *channel = replica_channel_use(link);
-	replica_unlock(link->daemon);
+	thrum_deadline back = thrum_after(BACK_TIME);
+	struct replica_channel *channel = replica_channel_await(link, folder, back, back);
 	if (channel == NULL) {
 		r = rpc_call_fail(call, GRPC_UNAVAILABLE, "not connected back");
 	} else {

@@ -173,7 +173,7 @@ static int place_theirs_aside(struct resolving *resolving)
 	} else {
 		struct replica_fetch want = {.size = theirs->size, .hash = theirs->hash};
 		replica_lock(folder->daemon);
-		source.channel = replica_channel_use(link);
+		source.channel = replica_channel_use(link, folder);
 		replica_unlock(folder->daemon);
 		if (source.channel == NULL)
 			return r;
@@ -286,7 +286,7 @@ static int pull_from(struct resolving *resolving, struct replica_link *link)
 	struct replica_pull_options options = {.path = resolving->path};
 	struct replica_pull_result result = {0};
 	replica_lock(folder->daemon);
-	struct replica_channel *channel = replica_channel_use(link);
+	struct replica_channel *channel = replica_channel_use(link, folder);
 	replica_unlock(folder->daemon);
 	int r = channel == NULL ? -ENOTCONN : 0;
 	for (int i = 0; r == 0 && i < TRIES; i++) {

@@ -43,7 +43,10 @@ static int hear(struct replica_session *session, const Replicad__V1__WatchEvent 
 		replica_vt_fini(&session->s);
 		session->m = m;
 		session->s = s;
+		if (!session->heard)
+			thrum_cond_broadcast(&session->link->idle);
 		session->heard = true;
+		session->scanning = false;
 		m = s = (struct replica_vt){0};
 	}
 	replica_unlock(session->folder->daemon);
@@ -161,6 +164,16 @@ static void hang_up(struct replica_session *session)
 	rpc_client_close(session->channel->client);
 }
 
+/* Who waits for the peer's news learns why there are none. */
+static void note_end(struct replica_session *session, int r)
+{
+	struct replica_link *link = session->link;
+	replica_lock(link->daemon);
+	session->scanning = r == -EBUSY;
+	thrum_cond_broadcast(&link->idle);
+	replica_unlock(link->daemon);
+}
+
 static void *session_main(void *arg)
 {
 	struct replica_session *session = arg;
@@ -174,6 +187,7 @@ static void *session_main(void *arg)
 		if (r == 0) {
 			r = listen_to(session, call);
 			rpc_call_destroy(call);
+			note_end(session, r);
 			if ((r == THRUM_EFORMAT || r == -EMSGSIZE) &&
 				rpc_client_alive(session->channel->client))
 				hang_up(session);

@@ -19,6 +19,8 @@ synced() { on B sync; }
 wait_for 30 "the first sync" synced
 wait_for 30 "equal trees" same_tree a b
 
+! grep restored ./*.log || fail "nothing was restored from anything"
+
 say "a change at the bottom, then all of it goes"
 echo more >>"b/${deep}file"
 wait_for 20 "the change at A" cmp "a/${deep}file" "b/${deep}file"
