@@ -304,6 +304,9 @@ static void start(struct work *work)
 	int r = thrum_semaphore_acquire(&pull->leaves, THRUM_FOREVER);
 	if (r < 0) {
 		break_off(pull, r);
+		if (work->queued != NULL)
+			(void)replica_batch_wait(work->queued); /* it is of a visit that ends now */
+		free(work->queued);
 		return;
 	}
 	work->permit_leaf = true;

@@ -11,16 +11,15 @@ struct engine engine;
 static const uint8_t uuid[16] = {9};
 
 /* An index in memory with one share and, for ours, one peer. */
-static struct replica_index *new_index(int64_t *share, int64_t *peer)
+static struct replica_index *new_index(int64_t *share, struct replica_peer *peer)
 {
 	struct replica_index *index;
 	struct replica_share row = {.name = "s", .dir = engine.disk.root};
-	struct replica_peer source = {.name = "source", .address = "", .key = {1}};
 	ck_assert_int_eq(replica_index_open(&index, ":memory:", NULL), 0);
 	ck_assert_int_eq(replica_index_begin(index), 0);
 	ck_assert_int_eq(replica_index_share_add(index, &row, share), 0);
 	if (peer != NULL)
-		ck_assert_int_eq(replica_index_peer_put(index, &source, peer), 0);
+		ck_assert_int_eq(replica_index_peer_put(index, peer, &peer->id), 0);
 	ck_assert_int_eq(replica_index_commit(index), 0);
 	return index;
 }
@@ -28,16 +27,17 @@ static struct replica_index *new_index(int64_t *share, int64_t *peer)
 void engine_set_up(void)
 {
 	int64_t source_share;
+	struct replica_peer peer = {.name = "source", .address = "", .key = {1}};
 	engine = (struct engine){0};
 	disk_init(&engine.disk);
 	struct replica_daemon *daemon = engine.daemon = calloc(1, sizeof(*daemon));
 	struct replica_folder *folder = engine.folder = calloc(1, sizeof(*folder));
-	struct replica_link *link = engine.link = calloc(1, sizeof(*link));
-	daemon->index = new_index(&folder->id, &link->peer);
-	folder->daemon = link->daemon = daemon;
+	daemon->index = new_index(&folder->id, &peer);
+	engine.link = replica_link_get(daemon, &peer);
+	ck_assert_ptr_nonnull(engine.link);
+	folder->daemon = daemon;
 	folder->name = strdup("s");
 	folder->dir = strdup(engine.disk.root);
-	strcpy(link->name, "source");
 	memcpy(folder->uuid, uuid, sizeof(uuid));
 	ck_assert_int_eq(replica_tree_open(&folder->tree, daemon->index, folder->id), 0);
 	ck_assert_int_eq(replica_root_init(engine.disk.root, uuid, NULL), 0);
