@@ -121,7 +121,7 @@ static void *run_job(void *arg)
 	return NULL;
 }
 
-void world_run(void (*fn)(void *), void *arg)
+void world_enter(void (*fn)(void *), void *arg)
 {
 	char why[512] = "";
 	struct thrum_config config = {.workers = 2};
@@ -174,7 +174,7 @@ static void share_and_run(void *arg)
 void world_run_paired(void (*fn)(void *), void *arg)
 {
 	struct job job = {fn, arg};
-	world_run(share_and_run, &job);
+	world_enter(share_and_run, &job);
 }
 
 /* ---------------------------------------------------------------- looking */

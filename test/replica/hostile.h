@@ -68,7 +68,7 @@ void world_init(void);
 void world_fini(void);
 
 /* Runs fn as a green thread beside the two running daemons; asserts that nothing was recorded. */
-void world_run(void (*fn)(void *arg), void *arg);
+void world_enter(void (*fn)(void *arg), void *arg);
 
 /* The same, with the two paired first. */
 void world_run_paired(void (*fn)(void *arg), void *arg);
