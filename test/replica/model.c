@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 /* Two directories, one in the other, and a name that is a file here and a directory there. */
-const char *const leaf_paths[LEAVES] = {"d/.", "d/x", "d/y", "d/e/.", "d/e/w", "z", "z/q"};
+const char *const model_leaf_paths[LEAVES] = {"d/.", "d/x", "d/y", "d/e/.", "d/e/w", "z", "z/q"};
 
 static const char *const targets[] = {
 	"", "", "", "d", "d", "d/e", "z", "d/x", "d/y", "d/e/w", "z/q", "nowhere/at/all"};
@@ -125,7 +125,7 @@ static struct set new_event(struct world *world, int who)
 
 static bool is_marker(int leaf)
 {
-	const char *path = leaf_paths[leaf];
+	const char *path = model_leaf_paths[leaf];
 	return path[strlen(path) - 1] == '.';
 }
 
@@ -335,8 +335,10 @@ static void local_event(struct world *world, int who, int leaf)
 	if (!delete &&!fact->live && oracle_clash(&rep->oracle.now, leaf))
 		return;
 	struct replica_version version = new_version(world, leaf, fact);
-	trace(world, "%s %s at %d", delete ? "delete" : "write", leaf_paths[leaf], who);
-	must(world, replica_tree_event(rep->tree, leaf_paths[leaf], delete ? NULL : &version, NULL),
+	trace(world, "%s %s at %d", delete ? "delete" : "write", model_leaf_paths[leaf], who);
+	must(world,
+		replica_tree_event(
+			rep->tree, model_leaf_paths[leaf], delete ? NULL : &version, NULL),
 		"event");
 	oracle_event(world, who, leaf, delete ? NULL : &version, !fact->live);
 	fact->stamp++;
@@ -350,7 +352,7 @@ static void delete_all(struct world *world, int who, const char *path)
 	must(world, replica_tree_event_delete_all(rep->tree, path, &count), "delete_all");
 	for (int leaf = 0; leaf < LEAVES; leaf++) {
 		struct fact *fact = &rep->oracle.now.facts[leaf];
-		if (!fact->live || !replica_path_within(leaf_paths[leaf], path))
+		if (!fact->live || !replica_path_within(model_leaf_paths[leaf], path))
 			continue;
 		oracle_event(world, who, leaf, NULL, false);
 		fact->stamp++;
@@ -391,7 +393,7 @@ static void pull_all(
 static int find_leaf(const char *path)
 {
 	for (int leaf = 0; leaf < LEAVES; leaf++)
-		if (strcmp(leaf_paths[leaf], path) == 0)
+		if (strcmp(model_leaf_paths[leaf], path) == 0)
 			return leaf;
 	return -1;
 }
@@ -439,7 +441,7 @@ static void check_resurfaced(
 	const struct fact *dead = a->live ? b : a, *live = a->live ? a : b;
 	struct set seen = deletions_known(world, leaf, dead);
 	if (subset(&seen, &live->outlived))
-		bad(world, "RESURFACED %s", leaf_paths[leaf]);
+		bad(world, "RESURFACED %s", model_leaf_paths[leaf]);
 }
 
 /* Holds one verdict against the oracle's. */
@@ -499,8 +501,8 @@ static void check_skipped(const struct pull *pull, const struct snapshot *source
 {
 	struct world *world = pull->world;
 	for (int leaf = 0; leaf < LEAVES; leaf++) {
-		if (!replica_path_within(leaf_paths[leaf], path) ||
-			strcmp(leaf_paths[leaf], path) == 0)
+		if (!replica_path_within(model_leaf_paths[leaf], path) ||
+			strcmp(model_leaf_paths[leaf], path) == 0)
 			continue;
 		struct fact *b = &world->reps[pull->into].oracle.now.facts[leaf];
 		enum replica_verdict verdict = oracle_decide(
@@ -512,7 +514,7 @@ static void check_skipped(const struct pull *pull, const struct snapshot *source
 		bool kept = verdict == REPLICA_VERDICT_RECREATE_MINE ||
 			    verdict == REPLICA_VERDICT_CONFLICT_DELETE_UPDATE;
 		if (!passive(verdict) && !kept)
-			bad(world, "UNSAFE %s %s %d->%d: oracle %s", how, leaf_paths[leaf],
+			bad(world, "UNSAFE %s %s %d->%d: oracle %s", how, model_leaf_paths[leaf],
 				pull->from, pull->into, replica_verdict_name(verdict));
 		if (learn)
 			unite(&b->known, &source->facts[leaf].known);
@@ -645,7 +647,7 @@ static void check_unlisted(struct pull *pull, const struct replica_visit *visit_
 {
 	struct world *world = pull->world;
 	for (int leaf = 0; leaf < LEAVES; leaf++) {
-		const char *path = leaf_paths[leaf];
+		const char *path = model_leaf_paths[leaf];
 		bool listed =
 			!replica_path_within(path, visit_->path) || strcmp(path, visit_->path) == 0;
 		for (size_t i = 0; i < visit_->count && !listed; i++)
@@ -935,7 +937,7 @@ static void restore(struct world *world)
 
 /* ---------------------------------------------------------------- histories */
 
-void world_open(struct world *world, int count)
+void model_open(struct world *world, int count)
 {
 	*world = (struct world){.count = count};
 	for (int i = 0; i < count; i++) {
@@ -950,7 +952,7 @@ void world_open(struct world *world, int count)
 	}
 }
 
-void world_close(struct world *world)
+void model_close(struct world *world)
 {
 	sqlite3_free(world->backup.bytes);
 	for (int i = 0; i < world->count; i++) {
@@ -1041,11 +1043,11 @@ static void check_same(struct world *world, int who)
 	for (int leaf = 0; leaf < LEAVES && !world->bad; leaf++) {
 		struct replica_entry row = {0};
 		const struct fact *first = &world->reps[0].oracle.now.facts[leaf];
-		int rc = replica_tree_leaf(rep->tree, leaf_paths[leaf], &row);
+		int rc = replica_tree_leaf(rep->tree, model_leaf_paths[leaf], &row);
 		if (rc != -ENOENT)
 			must(world, rc, "leaf");
 		if (!replica_version_equal(&row.version, &first->version))
-			bad(world, "I5 %s differs at %d", leaf_paths[leaf], who);
+			bad(world, "I5 %s differs at %d", model_leaf_paths[leaf], who);
 		replica_entry_fini(&row);
 	}
 	must(world, replica_index_conflict_count(rep->index, rep->share, &conflicts),
@@ -1055,7 +1057,7 @@ static void check_same(struct world *world, int who)
 	check_bounds(world, who, "");
 }
 
-bool world_run(struct world *world, uint64_t seed)
+bool model_run(struct world *world, uint64_t seed)
 {
 	start_over(world, seed);
 	for (unsigned steps = 6 + draw(world, 35); steps > 0 && !world->bad; steps--)

@@ -20,7 +20,7 @@ enum {
 	EVENTS_MAX = 1024,
 };
 
-extern const char *const leaf_paths[LEAVES];
+extern const char *const model_leaf_paths[LEAVES];
 
 struct set {
 	uint64_t words[EVENTS_MAX / 64];
@@ -82,10 +82,10 @@ struct world {
 };
 
 /* Once per process run: opens the indexes. */
-void world_open(struct world *world, int count);
-void world_close(struct world *world);
+void model_open(struct world *world, int count);
+void model_close(struct world *world);
 
 /* One random history. Returns false if the tree and the oracle differed (world->why). */
-bool world_run(struct world *world, uint64_t seed);
+bool model_run(struct world *world, uint64_t seed);
 
 #endif

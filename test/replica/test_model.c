@@ -25,13 +25,13 @@ static void run_histories(int replicas)
 #else
 	uint64_t count = number_from("THRUM_HISTORIES", 1000);
 #endif
-	world_open(&world, replicas);
+	model_open(&world, replicas);
 	world.verbose = getenv("THRUM_VERBOSE") != NULL;
 	for (uint64_t i = 0; i < count; i++)
-		if (!world_run(&world, seed + i))
+		if (!model_run(&world, seed + i))
 			ck_abort_msg("%d replicas, THRUM_SEED=%llu THRUM_HISTORIES=1: %s", replicas,
 				(unsigned long long)(seed + i), world.why);
-	world_close(&world);
+	model_close(&world);
 	printf("model: %d replicas, %llu histories from THRUM_SEED=%llu\n", replicas,
 		(unsigned long long)count, (unsigned long long)seed);
 }
@@ -70,9 +70,9 @@ START_TEST(a_planted_fault_is_noticed)
 {
 	static struct world world;
 	unsigned i = 0;
-	world_open(&world, 3);
+	model_open(&world, 3);
 	replica_tree_mutant = planted[_i].mutant;
-	while (i < planted[_i].within && world_run(&world, planted[_i].seed + i))
+	while (i < planted[_i].within && model_run(&world, planted[_i].seed + i))
 		i++;
 	ck_assert_msg(i < planted[_i].within, "mutant %d survived", (int)planted[_i].mutant);
 	ck_assert_msg(strncmp(world.why, "TEST", 4) != 0, "%s", world.why);
@@ -80,7 +80,7 @@ START_TEST(a_planted_fault_is_noticed)
 	replica_index_rollback(world.reps[0].index);
 	replica_index_rollback(world.reps[1].index);
 	replica_index_rollback(world.reps[2].index);
-	world_close(&world);
+	model_close(&world);
 	if (getenv("THRUM_VERBOSE") != NULL)
 		printf("mutant %d: history %u: %s\n", (int)planted[_i].mutant, i, world.why);
 }
