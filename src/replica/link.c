@@ -136,6 +136,7 @@ struct replica_link *replica_link_get(
 		link->peer = peer->id;
 		memcpy(link->key, peer->key, sizeof(link->key));
 		link->last_sync_us = peer->last_sync_us;
+		link->replica = peer->replica;
 		thrum__list_push_back(&daemon->links, &link->node);
 	}
 	set_name(link, peer->name);
@@ -206,40 +207,69 @@ void replica_channel_release(struct replica_link *link, struct replica_channel *
 
 /* ---------------------------------------------------------------- channels */
 
-/* Learns who the peer says it is. */
-static int hello(struct replica_link *link, struct rpc_client *client)
+/* One Hello call, telling what we know of the replica `known_id`. Gives whom it reached. */
+static int hello_once(struct replica_link *link, struct rpc_client *client,
+	const struct replica_id *known_id, struct replica_id *who,
+	char name[REPLICA_SHARE_NAME_MAX + 1])
 {
 	struct replica_daemon *daemon = link->daemon;
 	Replicad__V1__HelloRequest request = REPLICAD__V1__HELLO_REQUEST__INIT;
 	Replicad__V1__HelloReply *reply;
-	struct replica_id id;
+	struct replica_vt known = {0};
+	uint8_t bytes[REPLICA_VT_ITEM_SIZE];
+	uint64_t time = 0;
 
 	replica_lock(daemon);
-	id = *replica_index_id(daemon->index);
+	struct replica_id id = *replica_index_id(daemon->index);
+	int r = replica_index_known(daemon->index, known_id, &time);
 	replica_unlock(daemon);
+	if (r < 0)
+		return r;
+	replica_vt_single(&known, known_id, time);
+	replica_vt_encode(&known, bytes);
 	request.version = PROTOCOL;
 	request.replica_id = (ProtobufCBinaryData){sizeof(id.bytes), id.bytes};
 	request.name = daemon->name;
-	int r = rpc_client_unary(client, "/replicad.v1.Peer/Hello", &request.base,
+	request.known = (ProtobufCBinaryData){replica_vt_encoded_size(&known), bytes};
+	r = rpc_client_unary(client, "/replicad.v1.Peer/Hello", &request.base,
 		&replicad__v1__hello_reply__descriptor, (ProtobufCMessage **)&reply,
 		thrum_after(HELLO_TIME), NULL);
 	if (r < 0)
 		return r;
-	if (reply->version != PROTOCOL || reply->replica_id.len != REPLICA_ID_SIZE) {
-		rpc_message_free(&reply->base);
-		return THRUM_EFORMAT;
+	if (reply->version == PROTOCOL && reply->replica_id.len == REPLICA_ID_SIZE) {
+		memcpy(who->bytes, reply->replica_id.data, REPLICA_ID_SIZE);
+		take_name(name, reply->name, strlen(reply->name));
+	} else {
+		r = THRUM_EFORMAT;
 	}
-	struct replica_peer peer = {.name = replica_link_name(link), .address = link->address};
-	char name[REPLICA_SHARE_NAME_MAX + 1];
-	memcpy(peer.key, link->key, sizeof(peer.key));
-	memcpy(peer.replica.bytes, reply->replica_id.data, REPLICA_ID_SIZE);
-	take_name(name, reply->name, strlen(reply->name));
 	rpc_message_free(&reply->base);
+	return r;
+}
 
+/* Learns who the peer says it is, and tells it what is known of it here. */
+static int hello(struct replica_link *link, struct rpc_client *client)
+{
+	struct replica_daemon *daemon = link->daemon;
+	struct replica_peer peer = {.address = link->address};
+	struct replica_id expected;
+	char name[REPLICA_SHARE_NAME_MAX + 1];
+	replica_lock(daemon);
+	expected = link->replica;
+	replica_unlock(daemon);
+	int r = hello_once(link, client, &expected, &peer.replica, name);
+	/* Twice at most: a replica that changes its id between two calls is told the next time. */
+	if (r == 0 && memcmp(&expected, &peer.replica, sizeof(expected)) != 0) {
+		expected = peer.replica;
+		r = hello_once(link, client, &expected, &peer.replica, name);
+	}
+	if (r < 0)
+		return r;
 	replica_lock(daemon);
 	link->replica = peer.replica;
 	if (name[0] != '\0')
 		set_name(link, name);
+	memcpy(peer.key, link->key, sizeof(peer.key));
+	peer.name = replica_link_name(link);
 	int64_t row;
 	r = replica_index_begin(daemon->index);
 	if (r == 0)

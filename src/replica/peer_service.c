@@ -80,6 +80,38 @@ static int take_path(
 
 /* ---------------------------------------------------------------- Hello */
 
+/*
+ * The peer tells how much it knows of us: a database set back to an older state must get a new
+ * identity before it tells anything.
+ */
+static int note_known(struct replica_daemon *daemon, const ProtobufCBinaryData *bytes)
+{
+	struct replica_vt known = {0};
+	int r = replica_vt_decode(&known, bytes->data, bytes->len);
+	if (r < 0)
+		return r;
+	replica_lock(daemon);
+	struct thrum__list *first = thrum__list_first(&daemon->folders);
+	r = first != NULL ? replica_index_begin(daemon->index) : 0;
+	if (first != NULL && r == 0) {
+		struct replica_folder *folder =
+			thrum__container_of(first, struct replica_folder, node);
+		r = replica_tree_restored(folder->tree, &known);
+		if (r == 1)
+			thrum__log(THRUM__LOG_WARN,
+				"this replica was restored from an older state; it goes on under a "
+				"new id");
+		r = replica_end(daemon, r);
+		if (r == 1)
+			thrum__list_foreach (node, &daemon->folders)
+				replica_folder_touch(
+					thrum__container_of(node, struct replica_folder, node));
+	}
+	replica_unlock(daemon);
+	replica_vt_fini(&known);
+	return r < 0 ? r : 0;
+}
+
 static int hello(struct rpc_call *call, void *ctx)
 {
 	struct replica_daemon *daemon = ctx;
@@ -90,10 +122,13 @@ static int hello(struct rpc_call *call, void *ctx)
 		(ProtobufCMessage **)&request, thrum_after(REQUEST_TIME));
 	if (r < 0)
 		return r;
+	r = note_known(daemon, &request->known);
+	rpc_message_free(&request->base);
+	if (r < 0)
+		return r;
 	replica_lock(daemon);
 	id = *replica_index_id(daemon->index);
 	replica_unlock(daemon);
-	rpc_message_free(&request->base);
 	reply.version = 1;
 	reply.replica_id = (ProtobufCBinaryData){sizeof(id.bytes), id.bytes};
 	reply.name = daemon->name;
@@ -168,34 +203,6 @@ static int watch_folder(struct rpc_call *call, struct replica_folder *folder)
 				  : r;
 }
 
-/*
- * The peer tells how much it knows of us: a database set back to an older state must get a new
- * identity before it tells anything.
- */
-static int note_known(struct replica_folder *folder, const ProtobufCBinaryData *bytes)
-{
-	struct replica_daemon *daemon = folder->daemon;
-	struct replica_vt known = {0};
-	int r = replica_vt_decode(&known, bytes->data, bytes->len);
-	if (r < 0)
-		return r;
-	replica_lock(daemon);
-	r = replica_index_begin(daemon->index);
-	if (r == 0) {
-		r = replica_tree_restored(folder->tree, &known);
-		if (r == 1)
-			thrum__log(THRUM__LOG_WARN,
-				"share %s: this replica was restored from an older state; it goes "
-				"on under a new id",
-				folder->name);
-		r = replica_end(daemon, r);
-		replica_folder_touch(folder);
-	}
-	replica_unlock(daemon);
-	replica_vt_fini(&known);
-	return r < 0 ? r : 0;
-}
-
 static int watch(struct rpc_call *call, void *ctx)
 {
 	Replicad__V1__WatchRequest *request;
@@ -207,9 +214,7 @@ static int watch(struct rpc_call *call, void *ctx)
 		return r;
 	r = enter(call, &request->share, &visitor, &folder);
 	if (r == 0) {
-		r = note_known(folder, &request->known);
-		if (r == 0)
-			r = watch_folder(call, folder);
+		r = watch_folder(call, folder);
 		leave(&visitor);
 	}
 	rpc_message_free(&request->base);

@@ -89,34 +89,12 @@ static int pull_all(struct replica_session *session, unsigned *vain, thrum_deadl
 	return 0;
 }
 
-/* How far we know a replica's own counter: an encoded vector; returns its length. [lock] held. */
-static int known_of(struct replica_daemon *daemon, const struct replica_id *id,
-	uint8_t out[REPLICA_VT_ITEM_SIZE])
-{
-	struct replica_vt known = {0};
-	uint64_t time = 0;
-	int r = replica_index_known(daemon->index, id, &time);
-	if (r < 0)
-		return r;
-	replica_vt_single(&known, id, time);
-	replica_vt_encode(&known, out);
-	return (int)replica_vt_encoded_size(&known);
-}
-
 /* Starts the Watch call. */
 static int open_watch(struct replica_session *session, struct rpc_call **out)
 {
 	Replicad__V1__WatchRequest request = REPLICAD__V1__WATCH_REQUEST__INIT;
-	struct replica_daemon *daemon = session->folder->daemon;
-	uint8_t known[REPLICA_VT_ITEM_SIZE];
-	replica_lock(daemon);
-	int r = known_of(daemon, &session->link->replica, known);
-	replica_unlock(daemon);
-	if (r < 0)
-		return r;
 	request.share = (ProtobufCBinaryData){sizeof(session->folder->uuid), session->folder->uuid};
-	request.known = (ProtobufCBinaryData){(size_t)r, known};
-	r = rpc_client_open(
+	int r = rpc_client_open(
 		session->channel->client, "/replicad.v1.Peer/Watch", NULL, 0, THRUM_FOREVER, out);
 	if (r < 0)
 		return r;
