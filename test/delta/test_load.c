@@ -135,10 +135,10 @@ START_TEST(every_block_is_found_by_its_sums)
 }
 END_TEST
 
-/* 200,000 blocks of one weak sum, or whose sums all fall into one slot, as a peer might send. */
+/* A million blocks of one weak sum, or whose sums all fall into one slot, as a peer might send. */
 START_TEST(colliding_weak_sums_cost_bounded_time)
 {
-	enum { BLOCKS = 200000 };
+	enum { BLOCKS = 1000000 };
 	const uint32_t golden = UINT32_C(0x9e3779b1);
 	uint32_t inverse = golden; /* by Newton's iteration, modulo 2^32 */
 	for (unsigned i = 0; i < 5; i++)
@@ -148,14 +148,12 @@ START_TEST(colliding_weak_sums_cost_bounded_time)
 		add_block(&buf, _i == 0 ? 77 : (uint32_t)i % 8192 * inverse, (uint8_t *)&i, 8);
 	struct delta_index *index = test_load(&buf, 65536);
 	static const uint8_t none[8] = {0xff};
-	int64_t start = thrum_now();
 	unsigned found = 0;
 	for (uint32_t i = 0; i < BLOCKS; i++)
 		found += delta__index_find(index, _i == 0 ? 77 : i % 8192 * inverse, none) !=
 			 DELTA__NO_BLOCK;
 	ck_assert_uint_eq(found, 0);
-	/* Unbounded chains would take 10^10 comparisons here. */
-	ck_assert_int_lt(thrum_now() - start, 2 * THRUM_S);
+	/* Unbounded chains would take 10^12 comparisons: far beyond the test's time limit. */
 	delta_index_destroy(index);
 	thrum__buf_fini(&buf);
 }
