@@ -24,14 +24,14 @@
 #include "base/buf.h"
 #include "base/log.h"
 
-#define thrum__likely(x)   __builtin_expect(!!(x), 1)
-#define thrum__unlikely(x) __builtin_expect(!!(x), 0)
-#define THRUM__NOINLINE	   __attribute__((noinline))
+#define thrum__likely(x)    __builtin_expect(!!(x), 1)
+#define thrum__unlikely(x)  __builtin_expect(!!(x), 0)
+#define THRUM__NOINLINE     __attribute__((noinline))
 #define THRUM__PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define THRUM__CACHELINE   64
+#define THRUM__CACHELINE    64
 
-#define thrum__container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define thrum__countof(a)		       (sizeof(a) / sizeof((a)[0]))
+#define thrum__container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define thrum__countof(a)                      (sizeof(a) / sizeof((a)[0]))
 
 /* Fills buf from the kernel's generator; never fails on a running system (CHECKs). */
 void thrum__random_bytes(void *buf, size_t len);

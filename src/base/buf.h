@@ -19,7 +19,8 @@ struct thrum__buf {
 
 void thrum__buf_fini(struct thrum__buf *buf);
 
-/* Makes room for len more bytes and returns where they go, or NULL (out of memory; buf unchanged). */
+/* Makes room for len more bytes and returns where they go, or NULL (out of memory; buf unchanged).
+ */
 uint8_t *thrum__buf_reserve(struct thrum__buf *buf, size_t len);
 
 /* Copies len bytes to the end. 0 or -ENOMEM (buf unchanged). */

@@ -6,8 +6,8 @@
 const char *thrum_strerror(int code)
 {
 	switch (code) {
-#define TEXT(name, number, text)                                                                   \
-	case name:                                                                                 \
+#define TEXT(name, number, text) \
+	case name:               \
 		return text;
 		THRUM_ERROR_CODES(TEXT)
 #undef TEXT
@@ -22,8 +22,8 @@ const char *thrum_strerror(int code)
 const char *thrum_errname(int code)
 {
 	switch (code) {
-#define NAME(name, number, text)                                                                   \
-	case name:                                                                                 \
+#define NAME(name, number, text) \
+	case name:               \
 		return #name;
 		THRUM_ERROR_CODES(NAME)
 #undef NAME

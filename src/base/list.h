@@ -73,12 +73,12 @@ static inline struct thrum__list *thrum__list_pop_front(struct thrum__list *head
 }
 
 /* The body may not remove `it`; see thrum__list_foreach_safe. */
-#define thrum__list_foreach(it, head)                                                              \
-	for (struct thrum__list *it = thrum__list_first(head); it != NULL && it != (head);          \
+#define thrum__list_foreach(it, head)                                                      \
+	for (struct thrum__list *it = thrum__list_first(head); it != NULL && it != (head); \
 		it = it->next)
 
-#define thrum__list_foreach_safe(it, head)                                                         \
-	for (struct thrum__list *it = thrum__list_first(head), *it##_next = it ? it->next : NULL;   \
+#define thrum__list_foreach_safe(it, head)                                                        \
+	for (struct thrum__list *it = thrum__list_first(head), *it##_next = it ? it->next : NULL; \
 		it != NULL && it != (head); it = it##_next, it##_next = it ? it->next : NULL)
 
 #endif

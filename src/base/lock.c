@@ -22,7 +22,8 @@ static inline void cpu_relax(void)
 void thrum__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns)
 {
 	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &ts, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &ts, NULL,
+		0);
 }
 
 void thrum__futex_wake(uint32_t *word, int count)

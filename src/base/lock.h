@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 /*
- * A lock for a handful of instructions, between OS threads. It never suspends a green thread and must
- * never be held across a suspension or a system call. All-zero is unlocked. It spins briefly, then sleeps in the
- * kernel, so a preempted holder costs no burnt core.
- * Memory order: unlock releases, lock acquires.
+ * A lock for a handful of instructions, between OS threads. It never suspends a green thread and
+ * must never be held across a suspension or a system call. All-zero is unlocked. It spins briefly,
+ * then sleeps in the kernel, so a preempted holder costs no burnt core. Memory order: unlock
+ * releases, lock acquires.
  */
 struct thrum__lock {
 	uint32_t word; /* atomic: 0 free, 1 held, 2 held and somebody sleeps */

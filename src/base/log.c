@@ -19,11 +19,16 @@ void thrum__log_set_level(enum thrum__log_level level)
 	__atomic_store_n(&max_level, (int)level, __ATOMIC_RELAXED);
 }
 
-/* Length of the valid UTF-8 sequence at s (1 to 4), or 0. Overlong forms and surrogates are invalid. */
+/* Length of the valid UTF-8 sequence at s (1 to 4), or 0. Overlong forms and surrogates are
+ * invalid. */
 static size_t utf8_len(const unsigned char *s, size_t left)
 {
 	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
+	size_t n = s[0] < 0x80       ? 1
+		   : s[0] >> 5 == 6  ? 2
+		   : s[0] >> 4 == 14 ? 3
+		   : s[0] >> 3 == 30 ? 4
+				     : 0;
 	if (n == 0 || n > left)
 		return 0;
 	if (n == 1)
@@ -36,7 +41,8 @@ static size_t utf8_len(const unsigned char *s, size_t left)
 	}
 	if (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
 		return 0;
-	/* C1 controls (U+0080-9F) act as controls; U+2028-E and U+2066-9 rearrange lines and direction. */
+	/* C1 controls (U+0080-9F) act as controls; U+2028-E and U+2066-9 rearrange lines and
+	 * direction. */
 	if (code < 0xa0 || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069))
 		return 0;
 	return n;
@@ -91,8 +97,8 @@ void thrum__log(enum thrum__log_level level, const char *format, ...)
 		clock_gettime(CLOCK_REALTIME, &now);
 		localtime_r(&now.tv_sec, &tm);
 		strftime(stamp, sizeof(stamp), "%H:%M:%S", &tm);
-		len = snprintf(line, sizeof(line), "%s.%03ld %s: %s\n", stamp, now.tv_nsec / 1000000,
-			names[level], escaped);
+		len = snprintf(line, sizeof(line), "%s.%03ld %s: %s\n", stamp,
+			now.tv_nsec / 1000000, names[level], escaped);
 	}
 	/* A log that cannot be written has nowhere to complain. */
 	if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
