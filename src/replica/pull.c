@@ -177,7 +177,6 @@ static void pull_leaf(struct work *work)
 	struct replica_folder *folder = pull->folder;
 	struct replica_task *task = &work->visit->tasks[work->task];
 	struct replica_op op = {.visit = work->visit, .task = work->task, .their_s = work->their_s};
-	bool install = task->action == REPLICA_DO_INSTALL;
 	int r;
 	if (work->queued != NULL) {
 		r = replica_batch_wait(work->queued);
@@ -194,6 +193,8 @@ static void pull_leaf(struct work *work)
 	}
 	if (!op.applied)
 		return;
+	/* The batch may have decided anew, so this is read only now. */
+	bool install = task->action == REPLICA_DO_INSTALL;
 	work->touched = true;
 	__atomic_fetch_add(&pull->files, 1, __ATOMIC_RELAXED);
 	replica_events_publish(&folder->daemon->events,
@@ -503,13 +504,22 @@ static int note_error(void *arg, const char *path, const char *text)
 	return 1;
 }
 
+/* Those who show it do not hold the lock. */
+static void clear_progress(struct replica_progress *progress)
+{
+	__atomic_store_n(&progress->files_done, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&progress->files_total, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&progress->bytes_done, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&progress->bytes_total, 0, __ATOMIC_RELAXED);
+}
+
 /* Shows that a pull is under way; counts its progress from zero. */
 static void begin(struct pull *pull)
 {
 	struct replica_folder *folder = pull->folder;
 	replica_lock(folder->daemon);
 	folder->busy = true;
-	folder->progress = (struct replica_progress){0};
+	clear_progress(&folder->progress);
 	(void)replica_index_errors(
 		folder->daemon->index, folder->id, note_error, &pull->batch.clear_errors);
 	replica_unlock(folder->daemon);
