@@ -159,19 +159,16 @@ json_is '[] False' '"%s %s" % (d["plan"], "in_sync" in d)' on B sync --dry-run -
 expect_ok on B why -- 's/-- dashes'
 
 say 'watch: a line for each event, JSON or not; a signal is its end'
-start watch on B watch
-start watch-json on B watch --json
+# not by on: the signal is for replica itself, not for a shell around it
+start watch replica --data "$PWD/B.data" watch
+start watch-json replica --data "$PWD/B.data" watch --json
 event() {
   echo "$RANDOM" >>a/plain
   grep -q 'applied      s/plain' watch.log && grep -q '"kind":"applied","share":"s","path":"plain"' watch-json.log
 }
 wait_for 20 'events' event
-# the signal is for replica itself, not for a shell around it
 stop_watch() {
-  local pid
-  pid=$(pid_of "$1")
-  [ -z "$(pgrep -P "$pid" replica)" ] || pid=$(pgrep -P "$pid" replica)
-  kill "-$2" "$pid"
+  kill "-$2" "$(pid_of "$1")"
   wait_for 10 "$1 to end" ended "$(pid_of "$1")"
   expect_ok wait "$(pid_of "$1")"
   unset "e2e_pids[$1]"
