@@ -89,6 +89,46 @@ static int delete_leaf(struct replica_folder *folder, const struct replica_visit
 	return replica_root_delete(folder->root, task->path, &expect);
 }
 
+/* The disk's part of a leaf. st: the identity of what is in place then; unset for a deletion. */
+static int act(struct replica_folder *folder, struct replica_op *op,
+	const struct replica_task *task, bool marker, struct replica_stat *st)
+{
+	if (task->action == REPLICA_DO_DELETE)
+		return delete_leaf(folder, op->visit, task, marker);
+	return marker ? install_marker(folder->root, op, task->theirs->version.mode, st)
+		      : install_leaf(folder->root, op, task, st);
+}
+
+/*
+ * The same in a directory that forbids even its owner to write: it is lent the bits for the moment.
+ * The lock is held, so no scan sees them; a crash right here leaves them, as a change of mode.
+ */
+static int act_anyway(struct replica_folder *folder, struct replica_op *op,
+	const struct replica_task *task, bool marker, struct replica_stat *st)
+{
+	enum { OWNER = 0700 };
+	struct replica_root *root = folder->root;
+	int r = act(folder, op, task, marker, st);
+	if (r != -EACCES)
+		return r;
+	/* What is changed is the directory's content; for its marker, the content of the one above.
+	 */
+	size_t len = strlen(op->visit->path);
+	if (marker)
+		replica_path_last(op->visit->path, &len);
+	char *dir = strndup(op->visit->path, len);
+	struct replica_stat was;
+	if (dir != NULL && replica_root_stat(root, dir, &was) == 0 &&
+		was.type == REPLICA_DISK_DIR && (was.mode & OWNER) != OWNER &&
+		replica_root_set_dir_mode(root, dir, was.mode | OWNER, NULL) == 0) {
+		r = act(folder, op, task, marker, st);
+		int back = replica_root_set_dir_mode(root, dir, was.mode, NULL);
+		r = r == 0 ? back : r;
+	}
+	free(dir);
+	return r;
+}
+
 /* True if an error says that the index may hold half of a change. */
 static bool doubtful(int r)
 {
@@ -98,7 +138,6 @@ static bool doubtful(int r)
 /* Decides anew, acts on the disk, notes it in the index. [lock] and transaction held. */
 static int commit_leaf(struct replica_batch *batch, struct replica_op *op)
 {
-	struct replica_root *root = batch->folder->root;
 	struct replica_visit *visit = op->visit;
 	struct replica_task *task = &visit->tasks[op->task];
 	enum replica_action was = task->action;
@@ -116,7 +155,7 @@ static int commit_leaf(struct replica_batch *batch, struct replica_op *op)
 	struct replica_stat st = {0};
 	struct replica_ident ident;
 	if (task->action == REPLICA_DO_DELETE) {
-		r = delete_leaf(batch->folder, visit, task, marker);
+		r = act_anyway(batch->folder, op, task, marker, &st);
 		if (r < 0)
 			return r;
 		r = replica_visit_commit(visit, op->task, NULL, NULL);
@@ -128,8 +167,7 @@ static int commit_leaf(struct replica_batch *batch, struct replica_op *op)
 	if (!marker && op->staged == NULL &&
 		!replica_version_same_content(theirs, &task->mine.version))
 		return THRUM_ECHANGED; /* it was the same when there was nothing to fetch */
-	r = marker ? install_marker(root, op, theirs->mode, &st)
-		   : install_leaf(root, op, task, &st);
+	r = act_anyway(batch->folder, op, task, marker, &st);
 	if (r < 0)
 		return r;
 	ident_from(&ident, &st);

@@ -353,6 +353,7 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 {
 	bool dry = pull->options->plan != NULL;
 	size_t last = SIZE_MAX; /* the removal of the directory itself */
+	size_t joined = 0;      /* everything before is done */
 	count_ahead(pull, visit);
 	for (size_t i = 0; i < visit->count && broken(pull) == 0; i++) {
 		struct replica_task *task = &visit->tasks[i];
@@ -367,7 +368,8 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 			continue;
 		}
 		if (task->waits && !dry) {
-			join_all(pull, works, i);
+			join_all(pull, works + joined, i - joined);
+			joined = i;
 			replica_lock(pull->folder->daemon);
 			int r = replica_visit_redecide(visit, i);
 			replica_unlock(pull->folder->daemon);
@@ -384,7 +386,7 @@ static void run_tasks(struct pull *pull, struct replica_visit *visit,
 			start(&works[i]);
 		}
 	}
-	join_all(pull, works, visit->count);
+	join_all(pull, works + joined, visit->count - joined);
 	if (last != SIZE_MAX && broken(pull) == 0)
 		do_work(&works[last]);
 }

@@ -21,7 +21,8 @@ for r in a b c; do echo from-$r >$r/from-$r; done
 rm -r a/d3
 rm c/d5/*
 echo edit >>b/d7/f7
-all_equal() { same_tree a b && same_tree b c; }
+# the last look at a comes after the last look at b, which may have changed since the first
+all_equal() { same_tree a b && same_tree b c && same_tree a c; }
 wait_for 60 "all three to agree" all_equal
 test ! -e c/d3 || fail "d3 came back"
 grep -q from-c a/from-c
