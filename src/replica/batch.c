@@ -12,9 +12,9 @@
  *
  *   1 flush: the staged contents are durable
  *   2 lock; note durably what is about to be installed (intent.h)
- *   3 decide each leaf anew; put it in place with its guards (root.h); note it in the open
- * transaction 4 flush: the names, modes and times are durable 5 commit the transaction, which
- * forgets the intents too; unlock
+ *   3 decide each leaf anew; put it in place with its guards (root.h); note it in the index
+ *   4 flush: the names, modes and times are durable
+ *   5 commit what 3 noted, which forgets the intents too; unlock
  *
  * The lock is held from 2 to 5, so the scan sees file and row change together. After a crash
  * between 3 and 5 the intents tell which files are not edits of this replica's. After a failure

@@ -6,10 +6,11 @@
  * The daemon's parts, as its files see each other.
  *
  * Words.
- *   folder   a share as it lives here: its root, tree, watcher; kept by one green thread, the
- * *keeper* link     a peer and how it is reached; stays until the daemon ends channel  one live
- * connection to a peer on which we are the caller; a link has at most one session  one green thread
- * per (channel, folder): hears of the peer's changes and pulls them
+ *
+ *  - folder: a share as it lives here: root, tree, watcher; one green thread keeps it, the *keeper*
+ *  - link: a peer and how it is reached; stays until the daemon ends
+ *  - channel: one live connection to a peer on which we are the caller; a link has at most one
+ *  - session: one green thread per (channel, folder): hears of the peer's changes and pulls them
  *
  *     peer ◄── dials or accepts ──► link ── channel ── sessions ──► pull ──► folder
  *                                     └── serves the peer's calls (peer_service.c) ──► folder
@@ -197,8 +198,7 @@ void replica_links_refresh(struct replica_daemon *daemon);
 
 /*
  * Borrows the live channel to ask about a folder, or NULL: there is none, or the peer has not said
- * yet that it has the folder open. That comes first, because it is told then what we know of it,
- * and must be before it shows anything (replica_tree_restored). [lock] held for use only.
+ * yet that it has the folder open. [lock] held for use only.
  */
 struct replica_channel *replica_channel_use(
 	struct replica_link *link, const struct replica_folder *folder);

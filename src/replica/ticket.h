@@ -22,8 +22,9 @@
  *       74      a  "HOST:PORT"
  *     74+a      1  length n of the share's name
  *     75+a      n  name
- *   75+a+n      4  BLAKE2b checksum of all before (typing errors, not forgery: the token is the
- * secret)
+ *   75+a+n      4  BLAKE2b checksum of all before
+ *
+ * The checksum is against typing errors, not forgery: the token is the secret.
  */
 enum {
 	REPLICA_TOKEN_SIZE = 16,

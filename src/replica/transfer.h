@@ -7,9 +7,8 @@
  *
  *   puller                                     source
  *   open(with_signature)  ────────────────►    finds the file its index promises
- *   signature chunks, then end ───────────►    loads them (bounded by the basis size it is told in
- * the signature itself) patch, write, hash  ◄──────── chunks, end  delta; without a signature: the
- * plain bytes
+ *   signature chunks, then end ───────────►    loads them, bounded
+ *   patch, write, hash  ◄──────── chunks, end  delta; without a signature: the plain bytes
  *
  * A chunk is at most 256 KiB, one zstd frame if that is smaller. The puller believes nothing: it
  * bounds memory and output by the size it expects and checks the BLAKE2b-256 of the whole. If that

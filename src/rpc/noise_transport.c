@@ -13,8 +13,8 @@
  *                                     96 bytes  <-   e, ee, s, es
  *      s, se, the dialler's payload  64+n bytes ->
  *                                                    decides
- *                                      record   <-   verdict: 0 (welcome) or 1 (refused), then its
- * text records both ways ...
+ *                                      record   <-   verdict: 0 (welcome) or 1 (refused), text
+ *                             records both ways ...
  *
  * Who learns what. The dialler checks the listener's key after the second message and sends neither
  * its own key nor its payload to anybody else. The listener has said nothing but the second
