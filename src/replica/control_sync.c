@@ -8,9 +8,9 @@
 #include "replica/peer.pb-c.h"
 
 /*
- * "Sync now and wait": scan what is asked for; pull it from every peer; then ask every peer to pull
- * it from us, so that what came from one reaches the others. And the resolution of conflicts, which
- * may need a pull too.
+ * "Sync now and wait": scan what is asked for; have every peer look for what changed there, and
+ * pull it; then ask every peer to pull it from us, so that what came from one reaches the others.
+ * And the resolution of conflicts, which may need a pull too.
  */
 
 enum { TRIES = 20, MESSAGES = 64 };
@@ -110,6 +110,33 @@ static bool not_ready_yet(int r, thrum_deadline patience)
 	return r == -EBUSY && thrum_now() < patience;
 }
 
+/* Waits until what changed at the peer before now is in its index: until then a pull misses it. */
+static int have_looked(struct sync_job *job, struct replica_folder *folder,
+	struct replica_link *link, struct replica_channel *channel)
+{
+	Replicad__V1__LookRequest request = REPLICAD__V1__LOOK_REQUEST__INIT;
+	Replicad__V1__LookReply *reply;
+	struct rpc_status status;
+	request.share = control_bytes(folder->uuid, sizeof(folder->uuid));
+	thrum_deadline patience = thrum_after(SCAN_TIME);
+	int r;
+	while ((r = rpc_client_unary(channel->client, "/replicad.v1.Peer/Look", &request.base,
+			&replicad__v1__look_reply__descriptor, (ProtobufCMessage **)&reply,
+			thrum_after(SCAN_TIME), &status)) < 0) {
+		if (!not_ready_yet(r, patience))
+			break;
+		if ((r = thrum_sleep(TRY_AGAIN)) < 0)
+			return r;
+	}
+	if (r == 0)
+		rpc_message_free(&reply->base);
+	else if (r != -ECANCELED)
+		say(job, "share %s: %s could not look for changes: %s", folder->name,
+			replica_link_name(link),
+			r == -ECONNRESET ? "the connection was lost" : status.message);
+	return r;
+}
+
 static int pull_from(struct sync_job *job, struct replica_folder *folder, struct replica_link *link,
 	struct replica_channel *channel)
 {
@@ -119,8 +146,10 @@ static int pull_from(struct sync_job *job, struct replica_folder *folder, struct
 		options.plan = send_plan;
 		options.plan_arg = job;
 	}
+	int r = have_looked(job, folder, link, channel);
+	if (r < 0)
+		return r;
 	thrum_deadline patience = thrum_after(SCAN_TIME);
-	int r = 0;
 	for (int i = 0; i < TRIES; i++) {
 		r = replica_pull(folder, link, channel, &options, &result);
 		job->files += result.files;

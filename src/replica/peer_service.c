@@ -13,6 +13,7 @@
 
 #define REQUEST_TIME (30 * THRUM_S)
 #define BACK_TIME    (3 * THRUM_S) /* for a connection back that is just being made */
+#define LOOK_TIME    (3600 * THRUM_S)
 #define CHUNK_IDLE   (60 * THRUM_S)
 #define SETTLE       (5 * THRUM_MS) /* changes that come together are told together */
 
@@ -350,6 +351,29 @@ static int fetch(struct rpc_call *call, void *ctx)
 	return r;
 }
 
+/* ---------------------------------------------------------------- Look */
+
+static int look(struct rpc_call *call, void *ctx)
+{
+	Replicad__V1__LookRequest *request;
+	Replicad__V1__LookReply reply = REPLICAD__V1__LOOK_REPLY__INIT;
+	struct replica_folder *folder;
+	struct replica_visitor visitor;
+	int r = rpc_call_recv(call, &replicad__v1__look_request__descriptor,
+		(ProtobufCMessage **)&request, thrum_after(REQUEST_TIME));
+	if (r < 0)
+		return r;
+	r = enter(call, &request->share, &visitor, &folder);
+	rpc_message_free(&request->base);
+	if (r != 0)
+		return r;
+	r = replica_watch_drain(folder->watch, thrum_after(LOOK_TIME));
+	leave(&visitor);
+	return r < 0 ? rpc_call_fail(call, grpc_status_from_error(r), "cannot scan: %s",
+			       thrum_strerror(r))
+		     : rpc_call_send(call, &reply.base, thrum_after(REQUEST_TIME));
+}
+
 /* ---------------------------------------------------------------- Pull */
 
 static int pull(struct rpc_call *call, void *ctx)
@@ -395,6 +419,7 @@ const struct rpc_method replica_peer_methods[] = {
 	{"/replicad.v1.Peer/Watch", RPC_SERVER_STREAM, watch},
 	{"/replicad.v1.Peer/List", RPC_SERVER_STREAM, list},
 	{"/replicad.v1.Peer/Fetch", RPC_BIDI, fetch},
+	{"/replicad.v1.Peer/Look", RPC_UNARY, look},
 	{"/replicad.v1.Peer/Pull", RPC_UNARY, pull},
 };
 const size_t replica_peer_method_count = thrum__countof(replica_peer_methods);

@@ -36,6 +36,19 @@ wait_for 20 "the rename at A" test -e a/renamed -a ! -e a/empty
 chmod 600 b/docs/two.txt
 wait_for 20 "equal trees again" same_tree a b
 
+say "sync looks on both sides: in sync means what is there now, wherever it changed"
+for i in $(seq 30); do
+  echo "$i" >a/now
+  expect_ok on B sync
+  cmp a/now b/now || fail "round $i: said in sync, and was not"
+done
+head -c 100000000 /dev/zero >a/takes-a-while-to-hash
+expect_ok on B sync docs
+cmp a/takes-a-while-to-hash b/takes-a-while-to-hash || fail "said in sync, and was not"
+rm a/now a/takes-a-while-to-hash
+expect_ok on B sync docs
+same_tree a b || fail "said in sync, and was not"
+
 say "file becomes directory and back"
 rm a/renamed && mkdir a/renamed && echo in >a/renamed/file
 wait_for 20 "the directory at B" cmp a/renamed/file b/renamed/file
