@@ -17,6 +17,13 @@ starts_not() { # TEXT ARGUMENT…: of replicad
   refused "$text" timeout 20 replicad --listen 127.0.0.1:0 "$@"
 }
 
+say "options: one line each"
+for bad in --bogus -x --data; do
+  expect_rc 2 replicad $bad
+  expect_text "'$bad'; try 'replicad --help'"
+  [ "$(wc -l <<<"$out")" -eq 1 ] || fail "more than a line: $out"
+done
+
 say "data directories"
 echo x >file
 mkdir -m 700 key long

@@ -123,6 +123,16 @@ static bool default_data(struct settings *settings)
 	return copy(settings->data, sizeof(settings->data), path);
 }
 
+/* word: the last one that getopt has left. It may be in a word of short options still. */
+static int bad_option(bool no_value, const char *word)
+{
+	char letter[] = {'-', (char)optopt, '\0'};
+	fprintf(stderr, "replicad: %s '%s'; try 'replicad --help'\n",
+		no_value ? "a value is missing after" : "bad option",
+		strncmp(word, "--", 2) == 0 ? word : letter);
+	return EXIT_USAGE;
+}
+
 /* Reads the command line. -1: go on; else the exit status. */
 static int read_options(struct settings *settings, int argc, char **argv)
 {
@@ -137,7 +147,8 @@ static int read_options(struct settings *settings, int argc, char **argv)
 	const char *listen = NULL, *config = NULL;
 	bool data = false;
 	int opt;
-	while ((opt = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+	opterr = 0; /* getopt's own words would be a second line */
+	while ((opt = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'd':
 			if (!(data = copy(settings->data, sizeof(settings->data), optarg))) {
@@ -159,8 +170,7 @@ static int read_options(struct settings *settings, int argc, char **argv)
 			puts("replicad " THRUM_VERSION);
 			return EXIT_SUCCESS;
 		default:
-			fputs("replicad: try 'replicad --help'\n", stderr);
-			return EXIT_USAGE;
+			return bad_option(opt == ':', argv[optind - 1]);
 		}
 	}
 	if (optind < argc) {
