@@ -535,6 +535,8 @@ struct why {
 static int take_verdict(void *arg, const struct replica_verdict_row *row)
 {
 	struct why *why = arg;
+	if (why->reply.known && row->when_us < why->reply.time_us)
+		return 0;
 	snprintf(why->peer, sizeof(why->peer), "%s", peer_name(why->daemon, row->peer));
 	why->reply.known = true;
 	why->reply.verdict = (char *)replica_verdict_name(row->verdict);
@@ -542,6 +544,18 @@ static int take_verdict(void *arg, const struct replica_verdict_row *row)
 	why->reply.peer = why->peer;
 	why->reply.time_us = row->when_us;
 	return 0;
+}
+
+/* The newest verdict on a name: on a file there, or on a directory's own marker. [lock] held. */
+static int find_verdict(struct why *why, struct replica_folder *folder, const char *path)
+{
+	char marker[REPLICA_PATH_MAX + sizeof("/" REPLICA_DIRMARK_NAME)];
+	struct replica_index *index = why->daemon->index;
+	snprintf(marker, sizeof(marker), "%s/%s", path, REPLICA_DIRMARK_NAME);
+	int r = replica_index_verdict_get(index, folder->id, path, take_verdict, why);
+	if (r == 0 || r == -ENOENT)
+		r = replica_index_verdict_get(index, folder->id, marker, take_verdict, why);
+	return r == -ENOENT ? 0 : r;
 }
 
 static int why(struct rpc_call *call, void *ctx)
@@ -557,14 +571,12 @@ static int why(struct rpc_call *call, void *ctx)
 	if (r == 0) {
 		replica_lock(daemon);
 		struct replica_folder *folder = replica_folder_find(daemon, request->share);
-		r = folder == NULL ? -ESRCH
-				   : replica_index_verdict_get(daemon->index, folder->id, path,
-					     take_verdict, &answer);
+		r = folder == NULL ? -ESRCH : find_verdict(&answer, folder, path);
 		replica_unlock(daemon);
 		if (r == -ESRCH)
 			r = rpc_call_fail(call, GRPC_NOT_FOUND,
 				"no share '%s'; 'replica status' lists them", request->share);
-		else if (r == 0 || r == -ENOENT)
+		else if (r == 0)
 			r = rpc_call_send(call, &answer.reply.base, thrum_after(CONTROL_TIME));
 	}
 	rpc_message_free(&request->base);

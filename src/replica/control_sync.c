@@ -95,7 +95,11 @@ static void send_plan(void *arg, const char *path, enum replica_verdict verdict)
 	lock_job(job);
 	plan.share = job->now_share;
 	plan.peer = job->now_peer;
-	plan.path = control_bytes(path, strlen(path));
+	/* A directory's own marker is a name of the index only. */
+	size_t len = strlen(path);
+	if (len >= 2 && strcmp(path + len - 2, "/" REPLICA_DIRMARK_NAME) == 0)
+		len -= 2;
+	plan.path = control_bytes(path, len);
 	plan.verdict = (char *)replica_verdict_name(verdict);
 	plan.reason = (char *)replica_verdict_reason(verdict);
 	event.plan = &plan;

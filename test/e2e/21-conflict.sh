@@ -67,6 +67,34 @@ expect_ok on A sync s
 expect_ok on B sync s
 same_tree a b
 
+say "a file against a directory: shown as such, explained under its name, resolved"
+mkdir a/kind
+echo base >a/kind/was-there
+expect_ok on B sync s
+expect_ok on B why s/kind
+expect_text 'new there'
+apart
+echo more >a/kind/more
+rm -r b/kind
+echo file >b/kind
+together
+expect_conflicts 1
+expect_rc 1 on A conflicts
+expect_text 'kind: type'
+case $out in *1970*) fail "a time that nobody knows is shown: $out" ;; esac
+expect_rc 1 on A --json conflicts
+expect_text '"mine":{"type":"directory","size":null,"mtime":null,"mode":null}'
+for side in A B; do
+  expect_ok on $side why s/kind
+  expect_text 'a directory on one side, a file on the other'
+done
+expect_rc 1 on B sync --dry-run
+case $out in */.:*) fail "a name of the index is shown: $out" ;; esac
+expect_ok on A resolve s/kind --keep mine
+expect_conflicts 0
+expect_ok on B sync s
+same_tree a b
+
 say "and stays resolved over restarts"
 stop A
 stop B

@@ -6,6 +6,12 @@ static bool absent(const Replicad__V1__Version *version)
 	return version == NULL || strcmp(version->type, "absent") == 0;
 }
 
+/* Of a directory that stands where the other side has a file nothing else is known. */
+static bool is_directory(const Replicad__V1__Version *version)
+{
+	return strcmp(version->type, "directory") == 0;
+}
+
 static json_t *version_json(const Replicad__V1__Version *version)
 {
 	json_t *out = json_object();
@@ -16,9 +22,14 @@ static json_t *version_json(const Replicad__V1__Version *version)
 	}
 	snprintf(mode, sizeof(mode), "%04o", version->mode & 07777);
 	cli_json_text(out, "type", version->type);
-	cli_json_count(out, "size", version->size);
-	cli_json_time_ns(out, "mtime", version->mtime_ns);
-	cli_json_text(out, "mode", mode);
+	if (is_directory(version)) {
+		cli_json_maybe(out, "size", "");
+		cli_json_maybe(out, "mtime", "");
+	} else {
+		cli_json_count(out, "size", version->size);
+		cli_json_time_ns(out, "mtime", version->mtime_ns);
+	}
+	cli_json_maybe(out, "mode", is_directory(version) && version->mode == 0 ? "" : mode);
 	if (version->hash.len > 0)
 		cli_json_hex(out, "hash", &version->hash);
 	return out;
@@ -41,6 +52,10 @@ static void print_version(const char *whose, const Replicad__V1__Version *versio
 {
 	if (absent(version))
 		printf("  %-7s deleted\n", whose);
+	else if (is_directory(version) && version->mode == 0)
+		printf("  %-7s directory\n", whose);
+	else if (is_directory(version))
+		printf("  %-7s directory, mode %04o\n", whose, version->mode & 07777);
 	else
 		printf("  %-7s %s, %s, changed %s\n", whose, cli_words(version->type),
 			cli_bytes(version->size), cli_time(version->mtime_ns / 1000));
