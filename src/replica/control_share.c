@@ -50,7 +50,8 @@ static int take_dir(
 		return rpc_call_fail(
 			call, GRPC_FAILED_PRECONDITION, "cannot use %s: %s", path, strerror(errno));
 	if (stat(out, &st) < 0 || !S_ISDIR(st.st_mode))
-		return rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "%s is not a directory", path);
+		return rpc_call_fail(
+			call, GRPC_FAILED_PRECONDITION, "%s is not a directory; name one", path);
 	return 0;
 }
 
@@ -69,7 +70,8 @@ static bool is_free(
 	}
 	if (realpath(daemon->dir.path, data) != NULL && (within(data, dir) || within(dir, data))) {
 		snprintf(text, REPLICA_TEXT,
-			"%.200s and replicad's own data in %.200s may not lie inside each other",
+			"%.200s and replicad's own data in %.200s may not lie inside each other; "
+			"choose another directory",
 			dir, data);
 		return false;
 	}
@@ -97,6 +99,17 @@ struct inviter {
 	const char *address;
 };
 
+/* What an inviter is called: its address, unless it is a peer already. [lock] held. */
+static const char *known_name(struct replica_daemon *daemon, const struct inviter *inviter)
+{
+	thrum__list_foreach (node, &daemon->links) {
+		struct replica_link *link = thrum__container_of(node, struct replica_link, node);
+		if (memcmp(link->key, inviter->key, sizeof(link->key)) == 0)
+			return replica_link_name(link);
+	}
+	return inviter->address;
+}
+
 /* Puts the share (and who invited us to it) into the index and brings it to life. [lock] held. */
 static int add_share(struct replica_daemon *daemon, const char *name, const char *dir,
 	const uint8_t uuid[16], const struct inviter *inviter, struct replica_link **link)
@@ -112,7 +125,7 @@ static int add_share(struct replica_daemon *daemon, const char *name, const char
 	if (r == 0 && inviter != NULL) {
 		memcpy(peer.key, inviter->key, sizeof(peer.key));
 		peer.address = inviter->address;
-		peer.name = inviter->address; /* until it says its own */
+		peer.name = known_name(daemon, inviter); /* until it says its own */
 		r = replica_index_peer_put(daemon->index, &peer, &peer.id);
 		if (r == 0)
 			r = replica_index_member_add(daemon->index, share.id, peer.id);
@@ -258,6 +271,8 @@ int control_unshare(struct rpc_call *call, void *ctx)
 		replica_unlock(daemon);
 		if (r == 0 && dir != NULL)
 			unmark(dir);
+		if (r == 0)
+			thrum__log(THRUM__LOG_INFO, "share %s: ended", request->name);
 		replica_events_publish(&daemon->events, REPLICA_EVENT_UNSHARE, request->name, NULL,
 			NULL, "%s", "");
 		if (r == 0)

@@ -329,10 +329,13 @@ static int run_channel(struct replica_link *link, struct rpc_transport *transpor
 	wait_idle(link, &channel);
 	replica_unlock(daemon);
 	if (current) {
-		thrum__log(THRUM__LOG_INFO, "disconnected from %s: %s", replica_link_name(link),
-			r == 0 ? "it closed" : thrum_strerror(r));
+		const char *end = r == 0            ? "it closed"
+				  : r == -ECANCELED ? "closed here"
+						    : thrum_strerror(r);
+		thrum__log(
+			THRUM__LOG_INFO, "disconnected from %s: %s", replica_link_name(link), end);
 		replica_events_publish(&daemon->events, REPLICA_EVENT_DISCONNECTED, NULL, NULL,
-			replica_link_name(link), "%s", r == 0 ? "it closed" : thrum_strerror(r));
+			replica_link_name(link), "%s", end);
 	}
 destroy:
 	rpc_client_destroy(channel.client);

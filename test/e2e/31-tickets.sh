@@ -92,4 +92,10 @@ listed() { { on E conflicts || true; } | grep 'docs/file: update/update'; }
 wait_for 20 'the conflict' listed
 [ "$(cat differs/file)/$(cat a/file)" = another/1 ] || fail 'a version was lost'
 
+say 'who joins again still knows its peer by name'
+expect_ok on B unshare docs
+expect_ok on B join "$(env replica --data A.data invite docs)" b2
+expect_ok on B peers
+case $out in *'127.0.0.1:'*'  127.0.0.1:'*) fail "named by its address: $out" ;; esac
+
 for name in A B C D E; do stop $name; done
