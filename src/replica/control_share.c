@@ -63,7 +63,7 @@ static bool is_free(
 	char data[PATH_MAX];
 	if (replica_folder_find(daemon, name) != NULL) {
 		snprintf(text, REPLICA_TEXT,
-			"there is a share '%s' already; choose another name, or end it with "
+			"there is a share '%s' already; end it with "
 			"'replica unshare %s'",
 			name, name);
 		return false;

@@ -156,7 +156,6 @@ static int pull_from(struct sync_job *job, struct replica_folder *folder, struct
 	thrum_deadline patience = thrum_after(SCAN_TIME);
 	for (int i = 0; i < TRIES; i++) {
 		r = replica_pull(folder, link, channel, &options, &result);
-		job->files += result.files;
 		if (not_ready_yet(r, patience))
 			i = -1; /* as often as it takes */
 		else if (r < 0 || !result.retry || job->dry)
@@ -287,6 +286,8 @@ static int with_members(
 /* Syncs one entered folder with all its peers. */
 static int sync_folder(struct sync_job *job, struct replica_folder *folder)
 {
+	/* Whoever pulls it: a session may be at it already. */
+	uint64_t before = __atomic_load_n(&folder->applied, __ATOMIC_RELAXED);
 	show(job, "scan", folder, "");
 	if (!job->dry)
 		replica_watch_mark(folder->watch, job->path, true);
@@ -305,6 +306,7 @@ static int sync_folder(struct sync_job *job, struct replica_folder *folder)
 	if (r == 0 && !job->dry)
 		r = with_members(job, folder, links, true);
 	free(links);
+	job->files += __atomic_load_n(&folder->applied, __ATOMIC_RELAXED) - before;
 	replica_lock(job->daemon);
 	job->conflicts += replica_clashes_count(folder, job->path);
 	replica_unlock(job->daemon);

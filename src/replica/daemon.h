@@ -108,6 +108,7 @@ struct replica_folder {
 	struct thrum_mutex pulling; /* one pull at a time */
 	bool busy;                  /* [lock] a pull is under way */
 	struct replica_progress progress;
+	uint64_t applied; /* atomic: leaves that pulls changed here, ever */
 };
 
 /* Brings a share of the index to life: opens its tree, starts its keeper. */

@@ -197,6 +197,7 @@ static void pull_leaf(struct work *work)
 	bool install = task->action == REPLICA_DO_INSTALL;
 	work->touched = true;
 	__atomic_fetch_add(&pull->files, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&folder->applied, 1, __ATOMIC_RELAXED);
 	replica_events_publish(&folder->daemon->events,
 		install ? REPLICA_EVENT_APPLIED : REPLICA_EVENT_DELETED, folder->name,
 		is_marker(task) ? work->visit->path : task->path, replica_link_name(pull->link),
