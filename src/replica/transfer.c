@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <thrum/fs.h>
@@ -14,8 +15,9 @@
 
 enum {
 	ZSTD_LEVEL = 1,
-	PACK_MIN = 128, /* shorter chunks gain nothing */
-	SKIP_MAX = 16,  /* chunks sent unpacked between two tries on data that do not shrink */
+	PACK_MIN = 128,      /* shorter chunks gain nothing */
+	SKIP_MAX = 16,       /* chunks sent unpacked between two tries on data that do not shrink */
+	ROOM_LEFT = 1 << 20, /* bytes a file leaves for the index and others */
 	PREALLOCATE_MIN = 1 << 20, /* bytes; smaller files meet a full disk soon enough */
 };
 
@@ -121,6 +123,15 @@ void replica_chunk_in_fini(struct replica_chunk_in *in)
 
 /* ---------------------------------------------------------------- sink */
 
+/* False if a file of that size would fill the disk: whoever else writes there needs some of it,
+ * too. */
+static bool has_room(struct replica_root *root, uint64_t size)
+{
+	struct statvfs st;
+	return fstatvfs(root->staging_fd, &st) < 0 ||
+	       size / st.f_frsize + ROOM_LEFT / st.f_frsize < st.f_bavail;
+}
+
 int replica_sink_open(
 	struct replica_sink *sink, struct replica_root *root, uint64_t size, const uint8_t *hash)
 {
@@ -133,6 +144,8 @@ int replica_sink_open(
 		return -ENOMEM;
 	int r = replica_stage_file(root, &sink->staged);
 	/* Too big for the disk is better known now than after an hour. */
+	if (r == 0 && size >= PREALLOCATE_MIN && !has_room(root, size))
+		r = -ENOSPC;
 	if (r == 0 && size >= PREALLOCATE_MIN &&
 		fallocate(sink->staged.fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 &&
 		replica_last_error() != -EOPNOTSUPP && replica_last_error() != -ENOSYS)

@@ -10,8 +10,8 @@ if ! unshare -m mount -t tmpfs none disk 2>/dev/null; then
   exit 0
 fi
 
-# B, its data and its share live on a disk of 24 MB that only it sees; we look through /proc.
-start B unshare -m sh -c 'mount -t tmpfs -o size=24m,mode=700 none disk && mkdir disk/data disk/share &&
+# B, its data and its share live on a disk of 32 MB that only it sees; we look through /proc.
+start B unshare -m sh -c 'mount -t tmpfs -o size=32m,mode=700 none disk && mkdir disk/data disk/share &&
   exec replicad --data "$PWD/disk/data" --listen 127.0.0.1:0'
 disk() { echo "/proc/$(pid_of B)/root$PWD/disk"; }
 onB() { replica --socket "$(disk)/data/socket" "$@"; }
