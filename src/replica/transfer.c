@@ -128,7 +128,8 @@ void replica_chunk_in_fini(struct replica_chunk_in *in)
 static bool has_room(struct replica_root *root, uint64_t size)
 {
 	struct statvfs st;
-	return fstatvfs(root->staging_fd, &st) < 0 ||
+	/* A file system that does not tell its size is tried. */
+	return fstatvfs(root->staging_fd, &st) < 0 || st.f_frsize == 0 || st.f_blocks == 0 ||
 	       size / st.f_frsize + ROOM_LEFT / st.f_frsize < st.f_bavail;
 }
 
