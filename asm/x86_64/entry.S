@@ -2,7 +2,7 @@
 /*
  * thrum__ctx_entry: the first instruction of a new context; thrum__ctx_swap jumps here.
  *
- *   in   r12 = function, r13 = its argument, rbp = 0, rsp 16-byte aligned
+ *   in   r12 = function, r13 = its argument, rax = pass, rbp = 0, rsp 16-byte aligned
  *
  * The function never returns. The return address is marked undefined and rbp is zero, so that
  * debuggers, profilers and unwinders, by CFI or by frame pointer, end their walk here.
@@ -17,6 +17,7 @@ thrum__ctx_entry:
 	.cfi_undefined %rip
 	endbr64
 	movq	%r13, %rdi
+	movq	%rax, %rsi
 	call	*%r12
 	ud2
 	.cfi_endproc

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * void thrum__ctx_swap(void **save, void *load)
+ * void *thrum__ctx_swap(void **save, void *load, void *pass)
  *
  * Saves the caller's context on its own stack, stores the stack pointer to *save, and goes on
- * where the context `load` was saved (or at its entry trampoline). System V AMD64:
+ * where the context `load` was saved (or at its entry trampoline), handing it `pass`. System V
+ * AMD64:
  *
- *   in        rdi = save, rsi = load
+ *   in        rdi = save, rsi = load, rdx = pass
+ *   out       rax = pass of the context left
  *   preserved rbx rbp r12-r15 rsp, the control bits of MXCSR, the x87 control word
- *   clobbered rax rcx and everything else a call may clobber
+ *   clobbered rcx and everything else a call may clobber
  *
  *   saved frame, from *save up:
  *     +0 MXCSR (4)  +4 x87 CW (2)  +8 r15 r14 r13 r12 rbx rbp  +56 return address
@@ -89,6 +91,7 @@ thrum__ctx_swap:
 	popq	%rcx
 	.cfi_adjust_cfa_offset -8
 	.cfi_register %rip, %rcx
+	movq	%rdx, %rax
 	notrack jmp *%rcx
 
 	.cfi_restore_state

@@ -20,7 +20,7 @@ struct frame {
 };
 _Static_assert(sizeof(struct frame) == 64, "switch.S pops 64 bytes");
 
-static void *first_frame(char *top, void (*fn)(void *), void *arg)
+static void *first_frame(char *top, void (*fn)(void *, void *), void *arg)
 {
 	struct frame *frame = (struct frame *)top - 1;
 	*frame = (struct frame){.r13 = arg, .r12 = (void *)fn, .rip = (void *)thrum__ctx_entry};
@@ -42,8 +42,8 @@ static void *first_frame(char *top, void (*fn)(void *), void *arg)
  */
 enum { COLOURS = 32, COLOUR_STEP = 64 };
 
-void thrum__ctx_init(
-	struct thrum__ctx *ctx, const struct thrum__stack *stack, void (*fn)(void *), void *arg)
+void thrum__ctx_init(struct thrum__ctx *ctx, const struct thrum__stack *stack,
+	void (*fn)(void *arg, void *pass), void *arg)
 {
 	size_t colour = ((uintptr_t)stack->base / stack->size) % COLOURS * COLOUR_STEP;
 	char *top = (char *)stack->base + stack->size - colour;

@@ -16,14 +16,15 @@ struct thrum__ctx {
 	struct thrum__fiber fiber;
 };
 
-void thrum__ctx_swap(void **save, void *load);
+/* Returns, in the context that is gone on in, the pass of the one that was left. */
+void *thrum__ctx_swap(void **save, void *load, void *pass);
 
 /*
- * A context that will call fn(arg) on the given stack. fn first calls thrum__ctx_arrive and never
- * returns.
+ * A context that will call fn(arg, pass) on the given stack, with the pass of the first switch to
+ * it. fn first calls thrum__ctx_arrive and never returns.
  */
-void thrum__ctx_init(
-	struct thrum__ctx *ctx, const struct thrum__stack *stack, void (*fn)(void *), void *arg);
+void thrum__ctx_init(struct thrum__ctx *ctx, const struct thrum__stack *stack,
+	void (*fn)(void *arg, void *pass), void *arg);
 
 /* The context of the calling OS thread, to be switched away from. */
 void thrum__ctx_adopt(struct thrum__ctx *ctx);
@@ -36,19 +37,24 @@ static inline void thrum__ctx_arrive(struct thrum__ctx *self)
 	thrum__fiber_arrive(&self->fiber);
 }
 
-/* Leaves `from` and goes on in `to`; returns when somebody switches back. */
-static inline void thrum__ctx_switch(struct thrum__ctx *from, struct thrum__ctx *to)
+/*
+ * Leaves `from` and goes on in `to`; returns when somebody switches back, and what that one
+ * passed. This is how a context learns on which OS thread it goes on, without thread-local storage.
+ */
+static inline void *thrum__ctx_switch(struct thrum__ctx *from, struct thrum__ctx *to, void *pass)
 {
 	thrum__fiber_leave(&from->fiber, &to->fiber, false);
-	thrum__ctx_swap(&from->sp, to->sp);
+	pass = thrum__ctx_swap(&from->sp, to->sp, pass);
 	thrum__fiber_arrive(&from->fiber);
+	return pass;
 }
 
 /* The same for the last time: nobody may switch back to `from`. */
-_Noreturn static inline void thrum__ctx_leave(struct thrum__ctx *from, struct thrum__ctx *to)
+_Noreturn static inline void thrum__ctx_leave(
+	struct thrum__ctx *from, struct thrum__ctx *to, void *pass)
 {
 	thrum__fiber_leave(&from->fiber, &to->fiber, true);
-	thrum__ctx_swap(&from->sp, to->sp);
+	thrum__ctx_swap(&from->sp, to->sp, pass);
 	__builtin_unreachable();
 }
 

@@ -35,8 +35,8 @@ void thrum__machine_suspend(struct thrum_thread *self, enum thrum__action action
 	struct thrum__machine *machine = thrum__machine_self();
 	machine->action = action;
 	if (action == THRUM__ACT_EXIT)
-		thrum__ctx_leave(&self->ctx, &machine->ctx);
-	thrum__ctx_switch(&self->ctx, &machine->ctx);
+		thrum__ctx_leave(&self->ctx, &machine->ctx, NULL);
+	thrum__ctx_switch(&self->ctx, &machine->ctx, NULL);
 }
 
 /* Gives a thread its stack the first time it runs. False: out of memory. */
@@ -75,7 +75,7 @@ static void run(struct thrum__machine *machine, struct thrum_thread *thread)
 	uint32_t expected;
 	do {
 		machine->current = thread;
-		thrum__ctx_switch(&machine->ctx, &thread->ctx);
+		thrum__ctx_switch(&machine->ctx, &thread->ctx, machine);
 		machine->current = NULL;
 		expected = THRUM__RUNNING;
 		/* A wake or a knock that came before the thread was parked: it simply goes on. */

@@ -143,7 +143,7 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	struct thrum__processor *processor, thrum_fn fn, void *arg, const struct thrum_attr *attr,
 	const char *site, uint32_t refs);
 /* First instructions on a thread's own stack. */
-void thrum__thread_main(void *arg);
+void thrum__thread_main(void *arg, void *machine);
 /* On the scheduler's stack: the thread has left its own for good. */
 void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thread);
 void thrum__thread_unref(struct thrum_thread *thread);

@@ -173,8 +173,9 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 
 /* ---------------------------------------------------------------- life */
 
-void thrum__thread_main(void *arg)
+void thrum__thread_main(void *arg, void *machine)
 {
+	(void)machine;
 	struct thrum_thread *self = arg;
 	thrum__ctx_arrive(&self->ctx);
 	self->result = self->fn(self->arg);

@@ -21,12 +21,12 @@ enum { SWITCHES = 1000000 };
 
 static struct thrum__ctx home, away;
 
-static void bounce(void *arg)
+static void bounce(void *arg, void *pass)
 {
-	(void)arg;
+	(void)arg, (void)pass;
 	thrum__ctx_arrive(&away);
 	for (;;)
-		thrum__ctx_switch(&away, &home);
+		thrum__ctx_switch(&away, &home, NULL);
 }
 
 static void bench_switch(void)
@@ -40,7 +40,7 @@ static void bench_switch(void)
 	for (int r = 0; r < REPEAT; r++) {
 		int64_t start = thrum_now();
 		for (int i = 0; i < SWITCHES / 2; i++)
-			thrum__ctx_switch(&home, &away);
+			thrum__ctx_switch(&home, &away, NULL);
 		int64_t took = thrum_now() - start;
 		best = took < best ? took : best;
 	}

@@ -12,12 +12,12 @@ static struct thrum__ctx home, away;
 static struct thrum__stack stack;
 static struct thrum__stack_cache cache;
 
-static void go(void (*fn)(void *), void *arg)
+static void go(void (*fn)(void *, void *), void *arg)
 {
 	ck_assert_int_eq(thrum__stack_get(&cache, thrum__stack_size(0), &stack), 0);
 	thrum__ctx_adopt(&home);
 	thrum__ctx_init(&away, &stack, fn, arg);
-	thrum__ctx_switch(&home, &away);
+	thrum__ctx_switch(&home, &away, NULL);
 }
 
 static void done(void)
@@ -27,12 +27,13 @@ static void done(void)
 	thrum__stack_cache_fini(&cache);
 }
 
-static void count_up(void *arg)
+static void count_up(void *arg, void *pass)
 {
+	(void)pass;
 	thrum__ctx_arrive(&away);
 	for (int *count = arg; *count < 1000; ++*count)
-		thrum__ctx_switch(&away, &home);
-	thrum__ctx_leave(&away, &home);
+		thrum__ctx_switch(&away, &home, NULL);
+	thrum__ctx_leave(&away, &home, NULL);
 }
 
 START_TEST(a_context_goes_on_where_it_left)
@@ -41,7 +42,7 @@ START_TEST(a_context_goes_on_where_it_left)
 	go(count_up, &count);
 	for (int expected = 0; expected < 1000; expected++) {
 		ck_assert_int_eq(count, expected);
-		thrum__ctx_switch(&home, &away);
+		thrum__ctx_switch(&home, &away, NULL);
 	}
 	ck_assert_int_eq(count, 1000);
 	done();
@@ -50,15 +51,15 @@ END_TEST
 
 #if defined(__x86_64__)
 
-static void trash_registers(void *arg)
+static void trash_registers(void *arg, void *pass)
 {
-	(void)arg;
+	(void)arg, (void)pass;
 	thrum__ctx_arrive(&away);
 	for (;;) {
 		__asm__ volatile("movq $-1, %%rbx\n\tmovq $-2, %%r12\n\tmovq $-3, %%r13\n\t"
 				 "movq $-4, %%r14\n\tmovq $-5, %%r15" ::
 					 : "rbx", "r12", "r13", "r14", "r15");
-		thrum__ctx_switch(&away, &home);
+		thrum__ctx_switch(&away, &home, NULL);
 	}
 }
 
@@ -99,16 +100,17 @@ static uint16_t get_x87(void)
 	return cw;
 }
 
-static void change_rounding(void *arg)
+static void change_rounding(void *arg, void *pass)
 {
+	(void)pass;
 	thrum__ctx_arrive(&away);
 	uint32_t *seen = arg;
 	seen[0] = get_mxcsr(), seen[1] = get_x87();
 	fesetround(FE_UPWARD); /* both units */
 	uint32_t mxcsr = get_mxcsr(), x87 = get_x87();
-	thrum__ctx_switch(&away, &home);
+	thrum__ctx_switch(&away, &home, NULL);
 	seen[2] = mxcsr == get_mxcsr() && x87 == get_x87() && fegetround() == FE_UPWARD;
-	thrum__ctx_leave(&away, &home);
+	thrum__ctx_leave(&away, &home, NULL);
 }
 
 START_TEST(rounding_modes_belong_to_the_context)
@@ -122,7 +124,7 @@ START_TEST(rounding_modes_belong_to_the_context)
 	ck_assert_uint_eq(get_mxcsr(), mxcsr);
 	ck_assert_uint_eq(get_x87(), x87);
 	fesetround(FE_TOWARDZERO);
-	thrum__ctx_switch(&home, &away);
+	thrum__ctx_switch(&home, &away, NULL);
 	ck_assert_uint_eq(seen[2], 1);
 	ck_assert_int_eq(fegetround(), FE_TOWARDZERO);
 	done();
@@ -131,12 +133,13 @@ END_TEST
 
 #endif
 
-static void walk(void *arg)
+static void walk(void *arg, void *pass)
 {
+	(void)pass;
 	thrum__ctx_arrive(&away);
 	void *frames[32];
 	*(int *)arg = backtrace(frames, 32);
-	thrum__ctx_leave(&away, &home);
+	thrum__ctx_leave(&away, &home, NULL);
 }
 
 START_TEST(a_backtrace_ends_at_the_entry)
@@ -192,11 +195,12 @@ static int __attribute__((noinline)) recurse(volatile int depth)
 	return depth == 0 ? 0 : recurse(depth - 1) + frame[0];
 }
 
-static void overflow(void *arg)
+static void overflow(void *arg, void *pass)
 {
+	(void)pass;
 	thrum__ctx_arrive(&away);
 	*(int *)arg = recurse(10000000);
-	thrum__ctx_leave(&away, &home);
+	thrum__ctx_leave(&away, &home, NULL);
 }
 
 /* Run as a signal test: the child must die by SIGSEGV. */
