@@ -18,6 +18,7 @@
  *   push   slot[bottom] = item; bottom++ (release)
  *   take   bottom--; FENCE; read top; more than one left: mine. Exactly one: whoever advances top
  *          has it.
+ *   shift  what steal does, by the owner, who knows bottom and the array without a FENCE.
  *   steal  read top; FENCE; read bottom; read the item; advance top by compare-and-swap, else it
  *          was not mine.
  *
@@ -124,6 +125,10 @@ void *thrum__deque_take(struct thrum__deque *deque)
 	 */
 	if (__atomic_load_n(&deque->top, __ATOMIC_RELAXED) > bottom)
 		return NULL;
+	if (deque->alone) {
+		__atomic_store_n(&deque->bottom, bottom, __ATOMIC_RELAXED);
+		return slot_get(deque->array, bottom);
+	}
 	__atomic_store_n(&deque->bottom, bottom, __ATOMIC_RELAXED);
 	thrum__full_fence();
 	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED);
@@ -137,6 +142,27 @@ void *thrum__deque_take(struct thrum__deque *deque)
 		item = NULL;
 	__atomic_store_n(&deque->bottom, bottom + 1, __ATOMIC_RELAXED);
 	return item;
+}
+
+/*
+ * A thief that is never late: bottom and array are the owner's own, so no barrier is needed to read
+ * them, and the compare-and-swap alone decides between it and the thieves.
+ */
+void *thrum__deque_shift(struct thrum__deque *deque)
+{
+	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED);
+	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_ACQUIRE);
+	while (top < bottom) {
+		void *item = slot_get(deque->array, top);
+		if (deque->alone) {
+			__atomic_store_n(&deque->top, top + 1, __ATOMIC_RELAXED);
+			return item;
+		}
+		if (__atomic_compare_exchange_n(&deque->top, &top, top + 1, false, __ATOMIC_SEQ_CST,
+			    __ATOMIC_ACQUIRE))
+			return item;
+	}
+	return NULL;
 }
 
 void *thrum__deque_steal(struct thrum__deque *deque, bool *lost)

@@ -14,6 +14,7 @@ struct thrum__deque {
 	int64_t top __attribute__((aligned(THRUM__CACHELINE)));	   /* atomic; thieves advance it */
 	int64_t bottom __attribute__((aligned(THRUM__CACHELINE))); /* atomic; the owner's */
 	struct thrum__deque_array *array;			   /* atomic; replaced when full */
+	bool alone; /* nobody ever steals: the owner needs no barrier */
 };
 
 /* capacity: a power of two. 0 or -ENOMEM. */
@@ -28,6 +29,9 @@ bool thrum__deque_push(struct thrum__deque *deque, void *item);
 /* Owner. The item pushed last, or NULL if there is none. */
 void *thrum__deque_take(struct thrum__deque *deque);
 
+/* Owner. The oldest item, or NULL if there is none: the deque as a FIFO. */
+void *thrum__deque_shift(struct thrum__deque *deque);
+
 /*
  * Any thread. The oldest item; NULL if there is none, or another thread was faster (*lost is then
  * set).
@@ -37,10 +41,16 @@ void *thrum__deque_steal(struct thrum__deque *deque, bool *lost);
 /*
  * Any thread; a snapshot. Exact for the question "has somebody pushed before my last full fence".
  */
-static inline bool thrum__deque_empty(const struct thrum__deque *deque)
+static inline int64_t thrum__deque_count(const struct thrum__deque *deque)
 {
 	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED);
-	return __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED) <= top;
+	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED);
+	return bottom <= top ? 0 : bottom - top;
+}
+
+static inline bool thrum__deque_empty(const struct thrum__deque *deque)
+{
+	return thrum__deque_count(deque) == 0;
 }
 
 #endif
