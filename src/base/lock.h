@@ -14,6 +14,16 @@ struct thrum__lock {
 	uint32_t word; /* atomic: 0 free, 1 held, 2 held and somebody sleeps */
 };
 
+/* Tells the processor that this is a loop that waits. */
+static inline void thrum__cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 void thrum__lock_slow(struct thrum__lock *lock);
 void thrum__lock_wake(struct thrum__lock *lock);
 

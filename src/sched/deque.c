@@ -144,6 +144,22 @@ void *thrum__deque_take(struct thrum__deque *deque)
 	return item;
 }
 
+void *thrum__deque_peek(const struct thrum__deque *deque)
+{
+	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&deque->top, __ATOMIC_RELAXED) >= bottom)
+		return NULL;
+	return slot_get(deque->array, bottom - 1);
+}
+
+void *thrum__deque_ahead(const struct thrum__deque *deque, int64_t ahead)
+{
+	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED) + ahead;
+	if (top >= __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED))
+		return NULL;
+	return slot_get(deque->array, top);
+}
+
 /*
  * A thief that is never late: bottom and array are the owner's own, so no barrier is needed to read
  * them, and the compare-and-swap alone decides between it and the thieves.

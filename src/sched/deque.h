@@ -29,6 +29,12 @@ bool thrum__deque_push(struct thrum__deque *deque, void *item);
 /* Owner. The item pushed last, or NULL if there is none. */
 void *thrum__deque_take(struct thrum__deque *deque);
 
+/* Owner. What take would return, if no thief is faster. */
+void *thrum__deque_peek(const struct thrum__deque *deque);
+
+/* Owner. What a shift would return after `ahead` others; NULL if there are not so many. A guess. */
+void *thrum__deque_ahead(const struct thrum__deque *deque, int64_t ahead);
+
 /* Owner. The oldest item, or NULL if there is none: the deque as a FIFO. */
 void *thrum__deque_shift(struct thrum__deque *deque);
 

@@ -4,92 +4,93 @@
 #include "sched/fence.h"
 
 /*
- * Which thread runs next, and when a machine may sleep.
+ * Which thread runs next, and who is told that there is work.
  *
- * Order.  A processor serves its deque (spawned, newest first) and its inbox (woken and yielded,
- * oldest first) in turn, so neither starves the other. Every 61st dispatch looks at the inject
- * queue first, fires timers and polls the driver, whatever the queues hold: sleepers and
- * descriptors cannot be starved by ready work. Half-way between, the oldest of the deque goes
- * first, so that an endless chain of spawns does not bury it.
+ * Order.  The slot first, which holds the thread woken last, for its data is warm; but at most three
+ * times in a row, then it goes to the end of the inbox. Then the deque (spawned, newest first) and
+ * the inbox (woken and yielded, oldest first) in turn, so neither starves the other.
  *
- * Sleeping and waking.  Work must never lie queued while a machine sleeps that nobody will wake.
+ * Turns.  Every 61 dispatches, whatever the queues hold, the inject queue comes first, timers fire,
+ * and the driver is polled if that was not done for some time; half-way between, the oldest of the
+ * deque comes first, so that an endless chain of spawns does not bury it. The monitor calls for a
+ * poll besides (urgent) when a millisecond has passed without one: sleepers and descriptors
+ * cannot be starved, neither by many short slices nor by a few long ones.
  *
- *   submitter                            machine that found nothing
- *   S1 push to a queue                   M1 stop searching: searching-- (if it was counted)
- *   S2 FENCE                             M2 publish idle: onto the idle list, idle_count++
- *   S3 idle_count == 0? done             M3 FENCE
- *   S4 searching != 0? done              M4 look at every queue again; found: back, searching
- *   S5 under idle_lock: if still so,     M5 sleep in the driver until called, an event, a timer
- *      take one off the list, and count
- *      it in searching on its behalf;
- *      wake its driver
+ * Lone work.  A thread that is the only one queued on a busy processor is what its machine runs at
+ * its next dispatch: a spawned child that is about to be joined, the other half of a ping-pong. To
+ * wake a thief for it costs a system call, and to let it be stolen a trip across cores, ten times
+ * what the thread takes. So
+ *   - lone work wakes a thief only while the processor has a token. The monitor hands out tokens
+ *     each tick: more if the thieves found what they were woken for, fewer if they came in vain.
+ *   - a thief takes it only if it is still there a moment later and its processor has not
+ *     dispatched meanwhile.
+ *   - it does not keep a machine from sleeping (work_visible). If its own machine is busy for
+ *     long, the monitor's tick calls a thief.
+ * Two queued threads are never lone: the second one wakes a thief at once (idle.c).
  *
- * [I1] S2/M3: of a submitter and a machine going idle, one sees the other. If S3 reads 0, M2
- *      comes later, so M4 sees S1.
- * [I2] Whoever is counted in searching will look at every queue after it is no longer counted: it
- *      either stops without work and does M2..M4, or finds some and, being the last, checks and
- *      wakes another. So S4 may leave the work to it.
- * [I3] Who moves threads from one queue to another holds them in neither for a moment, in which an
- *      M4 may miss them. So the mover is a submitter again: once they are in place it does S2..S5,
- *      or is counted in searching and leaves that to [I2].
- * [I4] A submitter raises `searching` only together with taking a machine off the idle list, both
- *      under idle_lock. Raising it first and lowering it again when nobody was idle would make a
- *      second submitter skip its wake in between while nobody searches at all.
- *
- * At most half of the machines search at a time: more only fight for the same cache lines.
- *
- * Rejected: waking a machine for each submission (a system call for each); spinning before
- * sleeping (an idle program must use no processor time; the searching phase is the spin).
+ * A yielded thread is not a submission: there is no more work than before. It wakes a thief only
+ * if it sees, without a fence, that one sleeps; the monitor's tick covers what that misses.
  */
 
-enum { TURN = 61, STEAL_ROUNDS = 2, INJECT_BATCH = 32 };
+enum { TURN = 61, SLOT_MAX = 3, INJECT_BATCH = 32, STEAL_MAX = 32, LONE_MAX = 8 };
 
-static bool has_work(struct thrum__processor *processor)
-{
-	return thrum__queue_count(&processor->inbox) > 0 || !thrum__deque_empty(&processor->deque);
-}
+#define POLL_NS (50 * THRUM_US) /* between two polls of a busy processor */
+#define AGE_NS	(2 * THRUM_US)	/* a thief's moment */
 
-/* Is there more than this processor's machine will run next? busy: it has a thread already. */
-static bool has_surplus(struct thrum__processor *processor, bool busy)
+uint64_t thrum__processor_load(const struct thrum__processor *processor)
 {
-	uint32_t woken = thrum__queue_count(&processor->inbox);
-	bool spawned = !thrum__deque_empty(&processor->deque);
-	return busy || (woken > 0 && spawned) ? woken > 0 || spawned : woken > 1;
+	return (uint64_t)thrum__deque_count(&processor->deque) +
+	       (uint64_t)thrum__deque_count(&processor->inbox) +
+	       (__atomic_load_n(&processor->slot, __ATOMIC_RELAXED) != NULL);
 }
 
 /* Is there anything queued that this processor could take? */
 static bool work_visible(struct thrum__processor *self)
 {
 	struct thrum__runtime *runtime = self->runtime;
-	if (thrum__queue_count(&runtime->inject) > 0 || has_work(self))
+	if (thrum__queue_count(&runtime->inject) > 0 || thrum__queue_count(&self->mail) > 0 ||
+		thrum__processor_load(self) > 0)
 		return true;
 	for (unsigned i = 0; i < runtime->count && !runtime->migrate; i++)
-		if (has_work(&runtime->processors[i]))
+		if (thrum__processor_load(&runtime->processors[i]) > 1)
 			return true;
 	return false;
 }
 
-/* S2..S5 */
+/* ---------------------------------------------------------------- submitting */
+
 void thrum__notify(struct thrum__runtime *runtime)
 {
-	thrum__full_fence();
-	if (__atomic_load_n(&runtime->idle_count, __ATOMIC_RELAXED) == 0 ||
-		__atomic_load_n(&runtime->searching, __ATOMIC_RELAXED) != 0)
+	struct thrum__idler *idler = thrum__idlers_call(&runtime->idlers);
+	if (idler != NULL)
+		thrum__driver_wake(
+			thrum__container_of(idler, struct thrum__processor, idler)->driver);
+}
+
+static bool somebody_idle(const struct thrum__runtime *runtime)
+{
+	return __atomic_load_n(&runtime->idlers.count, __ATOMIC_RELAXED) > 0;
+}
+
+/* A thread was queued by the processor's own machine. */
+static void submitted(struct thrum__processor *processor)
+{
+	if (processor->alone || processor->polling)
 		return;
-	struct thrum__processor *processor = NULL;
-	thrum__lock(&runtime->idle_lock);
-	if (__atomic_load_n(&runtime->searching, __ATOMIC_RELAXED) == 0) {
-		struct thrum__list *link = thrum__list_pop_front(&runtime->idle);
-		if (link != NULL) {
-			processor = thrum__container_of(link, struct thrum__processor, idle_link);
-			processor->called = true;
-			__atomic_store_n(
-				&runtime->idle_count, runtime->idle_count - 1, __ATOMIC_RELAXED);
-			__atomic_fetch_add(&runtime->searching, 1, __ATOMIC_SEQ_CST);
-		}
+	if (thrum__processor_load(processor) < 2) {
+		uint32_t tokens = __atomic_load_n(&processor->tokens, __ATOMIC_RELAXED);
+		if (tokens == 0 || !somebody_idle(processor->runtime))
+			return;
+		__atomic_store_n(&processor->tokens, tokens - 1, __ATOMIC_RELAXED);
 	}
-	thrum__unlock(&runtime->idle_lock);
-	if (processor != NULL)
+	thrum__notify(processor->runtime);
+}
+
+void thrum__mail(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	thrum__queue_push(&processor->mail, thread);
+	__atomic_fetch_or(&processor->urgent, THRUM__URGENT_MAIL, __ATOMIC_SEQ_CST);
+	if (thrum__idler_call(&processor->runtime->idlers, &processor->idler))
 		thrum__driver_wake(processor->driver);
 }
 
@@ -100,66 +101,177 @@ void thrum__notify(struct thrum__runtime *runtime)
 static void ready_elsewhere(struct thrum__processor *processor, struct thrum_thread *thread)
 {
 	struct thrum__runtime *runtime = processor->runtime;
-	processor = &runtime->processors[(processor->index + 1) % runtime->count];
-	thrum__queue_push(&processor->inbox, thread);
-	thrum__driver_wake(processor->driver);
+	thrum__mail(&runtime->processors[(processor->index + 1) % runtime->count], thread);
 }
 
-static void ready_local(struct thrum__processor *processor, struct thrum_thread *thread)
+static void push_inbox(struct thrum__processor *processor, struct thrum_thread *thread)
 {
-	struct thrum__runtime *runtime = processor->runtime;
-	if (runtime->migrate) {
+	if (!thrum__deque_push(&processor->inbox, thread))
+		thrum__queue_push(&processor->runtime->inject, thread); /* no memory to grow */
+}
+
+/* Thieves only ever empty the slot, so what the owner sees empty stays so. */
+static struct thrum_thread *slot_exchange(
+	struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	struct thrum_thread *old = __atomic_load_n(&processor->slot, __ATOMIC_RELAXED);
+	if (old == NULL || processor->alone) {
+		__atomic_store_n(&processor->slot, thread, __ATOMIC_RELEASE);
+		return old;
+	}
+	return __atomic_exchange_n(&processor->slot, thread, __ATOMIC_ACQ_REL);
+}
+
+void thrum__ready_local(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	if (processor->runtime->migrate) {
 		ready_elsewhere(processor, thread);
 		return;
 	}
-	thrum__queue_push(&processor->inbox, thread);
-	if (runtime->count > 1 && !processor->polling)
-		thrum__notify(runtime);
+	if (!processor->polling)
+		thread = slot_exchange(processor, thread);
+	if (thread != NULL)
+		push_inbox(processor, thread);
+	submitted(processor);
+}
+
+void thrum__ready_spawned(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	if (!thrum__deque_push(&processor->deque, thread))
+		thrum__queue_push(&processor->runtime->inject, thread);
+	submitted(processor);
+}
+
+bool thrum__unspawn(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	if (thrum__deque_peek(&processor->deque) != thread)
+		return false;
+	return thrum__deque_take(&processor->deque) != NULL;
 }
 
 void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_thread *thread)
 {
-	struct thrum__runtime *runtime = processor->runtime;
-	if (runtime->migrate) {
+	if (processor->runtime->migrate) {
 		ready_elsewhere(processor, thread);
 		return;
 	}
-	/*
-	 * Alone in our queues it is what we run next, and nobody need be woken to steal it from
-	 * us.
-	 */
-	uint32_t count = thrum__queue_push(&processor->inbox, thread);
-	if (runtime->count > 1 && (count > 1 || !thrum__deque_empty(&processor->deque)))
-		thrum__notify(runtime);
+	push_inbox(processor, thread);
+	if (!processor->alone && somebody_idle(processor->runtime) &&
+		thrum__processor_load(processor) > 1)
+		thrum__notify(processor->runtime);
 }
 
 bool thrum__yield_is_vain(struct thrum__processor *processor)
 {
 	struct thrum__runtime *runtime = processor->runtime;
-	if (has_work(processor) || thrum__queue_count(&runtime->inject) > 0 || runtime->migrate ||
-		(processor->tick + 1) % TURN == 0)
+	if (processor->countdown == 0 || thrum__processor_load(processor) > 0 ||
+		thrum__queue_count(&runtime->inject) > 0 || runtime->migrate ||
+		__atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0)
 		return false;
-	processor->tick++;
+	processor->countdown--;
+	thrum__count(&processor->counters.dispatches);
 	return true;
 }
 
-void thrum__ready(struct thrum_thread *thread)
+void thrum__ready_inject(struct thrum__runtime *runtime, struct thrum_thread *thread)
 {
-	struct thrum__runtime *runtime = __atomic_load_n(&thread->runtime, __ATOMIC_RELAXED);
-	struct thrum__machine *machine = thrum__machine_self();
-	if (machine != NULL && machine->processor->runtime == runtime) {
-		ready_local(machine->processor, thread);
-		return;
-	}
 	/*
-	 * A stranger. Until the push nobody else can run the thread, so the runtime is alive;
-	 * counted as a visitor, we keep it alive until we are out.
+	 * Until the push nobody else can run the thread, so the runtime is alive; counted as a
+	 * visitor, we keep it alive until we are out.
 	 */
 	__atomic_fetch_add(&runtime->visitors, 1, __ATOMIC_ACQUIRE);
 	thrum__queue_push(&runtime->inject, thread);
 	thrum__notify(runtime);
 	__atomic_fetch_sub(&runtime->visitors, 1, __ATOMIC_RELEASE);
 }
+
+void thrum__ready(struct thrum_thread *thread)
+{
+	struct thrum__runtime *runtime = __atomic_load_n(&thread->runtime, __ATOMIC_RELAXED);
+	struct thrum__machine *machine = thrum__machine_self();
+	if (machine == NULL || machine->runtime != runtime) {
+		thrum__ready_inject(runtime, thread);
+		return;
+	}
+	bool entered = thrum__entered(machine);
+	if (entered ? machine->processor != NULL : thrum__enter(machine))
+		thrum__ready_local(machine->processor, thread);
+	else if (!runtime->forked)
+		thrum__ready_inject(runtime, thread);
+	if (!entered)
+		thrum__leave(machine);
+}
+
+/* ---------------------------------------------------------------- the own queues */
+
+static struct thrum_thread *take_slot(struct thrum__processor *processor)
+{
+	struct thrum_thread *thread = __atomic_load_n(&processor->slot, __ATOMIC_RELAXED);
+	if (thread == NULL) {
+		processor->slot_run = 0;
+		return NULL;
+	}
+	thread = slot_exchange(processor, NULL);
+	if (thread != NULL && processor->slot_run++ >= SLOT_MAX) {
+		push_inbox(processor, thread);
+		processor->slot_run = 0;
+		return NULL;
+	}
+	return thread;
+}
+
+static struct thrum_thread *take_local(struct thrum__processor *processor)
+{
+	struct thrum_thread *thread = take_slot(processor);
+	if (thread != NULL)
+		return thread;
+	if (processor->countdown & 1) {
+		thread = thrum__deque_shift(&processor->inbox);
+		return thread != NULL ? thread : thrum__deque_take(&processor->deque);
+	}
+	thread = thrum__deque_take(&processor->deque);
+	return thread != NULL ? thread : thrum__deque_shift(&processor->inbox);
+}
+
+/*
+ * The one after the next is on its way into the cache while the next one runs: with a thousand
+ * threads none of this is in the first level.
+ */
+static inline void prefetch(struct thrum__processor *processor)
+{
+#if !defined(THRUM__TSAN) /* a thief may have it already: a race, and harmless */
+	struct thrum_thread *soon = thrum__deque_ahead(&processor->inbox, 1);
+	if (soon != NULL)
+		__builtin_prefetch(soon, 1);
+	soon = thrum__deque_ahead(&processor->inbox, 0);
+	if (soon != NULL) {
+		__builtin_prefetch(soon->ctx.sp);
+		__builtin_prefetch((char *)soon->ctx.sp + THRUM__CACHELINE);
+	}
+#else
+	(void)processor;
+#endif
+}
+
+struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor)
+{
+	if (processor->countdown == 0 || __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0)
+		return NULL;
+	struct thrum_thread *thread = take_local(processor);
+	if (thread == NULL)
+		return NULL;
+	if (thread->pinned != NULL ||
+		(thread->stack.base == NULL && !thrum__thread_start(processor, thread))) {
+		processor->next = thread;
+		return NULL;
+	}
+	processor->countdown--;
+	thrum__count(&processor->counters.dispatches);
+	prefetch(processor);
+	return thread;
+}
+
+/* ---------------------------------------------------------------- turns */
 
 /*
  * Fires timers and lets the driver deliver events, sleeping at most wait_ns. What they make
@@ -172,35 +284,50 @@ static void poll_driver(struct thrum__processor *processor, int64_t wait_ns)
 	thrum__driver_poll(processor->driver, wait_ns);
 	thrum__timers_fire(processor);
 	processor->polling = false;
+	processor->polled_at = thrum_now();
 }
 
-static struct thrum_thread *take_local(struct thrum__processor *processor)
+static void poll_in_turn(struct thrum__processor *processor, bool urgent)
 {
-	struct thrum_thread *thread;
-	if (processor->tick & 1) {
-		thread = thrum__queue_pop(&processor->inbox);
-		return thread != NULL ? thread : thrum__deque_take(&processor->deque);
-	}
-	thread = thrum__deque_take(&processor->deque);
-	return thread != NULL ? thread : thrum__queue_pop(&processor->inbox);
-}
-
-/* The scheduled unfairness-breakers; NULL means: go on in the usual order. */
-static struct thrum_thread *take_in_turn(struct thrum__processor *processor)
-{
-	uint32_t turn = ++processor->tick % TURN;
-	if (turn == 0) {
+	if (urgent || thrum_now() - processor->polled_at >= POLL_NS) {
 		thrum__count(&processor->counters.polls);
 		poll_driver(processor, 0);
-		struct thrum_thread *thread = thrum__queue_pop(&processor->runtime->inject);
-		if (processor->runtime->count > 1 && has_surplus(processor, thread != NULL))
-			thrum__notify(processor->runtime);
-		return thread;
+		return;
 	}
-	bool lost;
-	if (turn == TURN / 2)
-		return thrum__deque_steal(&processor->deque, &lost);
-	return NULL;
+	processor->polling = true;
+	thrum__timers_fire(processor);
+	processor->polling = false;
+}
+
+static struct thrum_thread *steal_one(struct thrum__processor *thief);
+
+/* The scheduled unfairness-breakers; NULL means: go on in the usual order. */
+static struct thrum_thread *turn(struct thrum__processor *processor)
+{
+	struct thrum__runtime *runtime = processor->runtime;
+	uint32_t urgent = __atomic_exchange_n(&processor->urgent, 0, __ATOMIC_ACQUIRE);
+	bool half = processor->countdown == 0 && processor->half;
+	struct thrum_thread *thread = NULL;
+	while ((thread = thrum__queue_pop(&processor->mail)) != NULL)
+		push_inbox(processor, thread);
+	if (urgent & THRUM__URGENT_TRIM)
+		thrum__stack_cache_trim(&processor->stacks);
+	if (half) {
+		thread = thrum__deque_shift(&processor->deque);
+	} else {
+		poll_in_turn(processor, urgent & THRUM__URGENT_POLL);
+		thread = thrum__queue_pop(&runtime->inject);
+	}
+	processor->half = !half;
+	processor->countdown = half ? TURN - TURN / 2 : TURN / 2;
+	if (processor->alone || runtime->migrate)
+		return thread;
+	uint64_t load = thrum__processor_load(processor);
+	if (thread == NULL && load < 2) /* a thread that yields alone should see others' work */
+		thread = steal_one(processor);
+	if (load + (thread != NULL) > 1)
+		thrum__notify(runtime);
+	return thread;
 }
 
 static struct thrum_thread *take_injected(struct thrum__processor *processor)
@@ -210,88 +337,136 @@ static struct thrum_thread *take_injected(struct thrum__processor *processor)
 	if (count == 0)
 		return NULL;
 	uint32_t share = count / runtime->count + 1;
-	struct thrum_thread *thread = thrum__queue_move(
-		&runtime->inject, &processor->inbox, share < INJECT_BATCH ? share : INJECT_BATCH);
-	/* [I3]; if we are counted in searching, this leaves it to stop_searching. */
-	if (runtime->count > 1 && thrum__queue_count(&processor->inbox) > 0)
+	share = share < INJECT_BATCH ? share : INJECT_BATCH;
+	struct thrum_thread *first = thrum__queue_pop(&runtime->inject), *thread = first;
+	for (uint32_t i = 1; i < share && thread != NULL; i++)
+		if ((thread = thrum__queue_pop(&runtime->inject)) != NULL)
+			push_inbox(processor, thread);
+	/* I3 of idle.c; if we are counted in searching, this leaves it to stop_searching. */
+	if (!processor->alone && thrum__processor_load(processor) > 0)
 		thrum__notify(runtime);
-	return thread;
+	return first;
+}
+
+/* ---------------------------------------------------------------- stealing */
+
+/* Half of a victim's inbox: the first is returned, the others go to the thief's. */
+static struct thrum_thread *steal_inbox(
+	struct thrum__processor *thief, struct thrum__processor *victim, int64_t max, bool *lost)
+{
+	int64_t want = (thrum__deque_count(&victim->inbox) + 1) / 2;
+	struct thrum_thread *first = thrum__deque_steal(&victim->inbox, lost);
+	for (int64_t i = 1; first != NULL && i < want && i < max; i++) {
+		struct thrum_thread *more = thrum__deque_steal(&victim->inbox, lost);
+		if (more == NULL)
+			break;
+		push_inbox(thief, more);
+	}
+	return first;
 }
 
 static struct thrum_thread *steal_from(
-	struct thrum__processor *thief, struct thrum__processor *victim, bool *lost)
+	struct thrum__processor *thief, struct thrum__processor *victim, int64_t max, bool *lost)
 {
 	struct thrum_thread *thread = thrum__deque_steal(&victim->deque, lost);
-	uint32_t count = thrum__queue_count(&victim->inbox);
-	if (thread == NULL && count > 0)
-		thread = thrum__queue_move(&victim->inbox, &thief->inbox, count - count / 2);
+	if (thread == NULL)
+		thread = steal_inbox(thief, victim, max, lost);
+	if (thread == NULL && __atomic_load_n(&victim->slot, __ATOMIC_RELAXED) != NULL)
+		thread = __atomic_exchange_n(&victim->slot, NULL, __ATOMIC_ACQ_REL);
 	if (thread != NULL)
 		thrum__count(&thief->counters.steals);
 	return thread;
 }
 
-/* Tries every other processor, from a random one on. */
-static struct thrum_thread *steal(struct thrum__processor *thief)
+struct lone {
+	struct thrum__processor *victim;
+	uint64_t dispatches;
+};
+
+static uint64_t dispatches_of(const struct thrum__processor *processor)
+{
+	return __atomic_load_n(&processor->counters.dispatches, __ATOMIC_ACQUIRE);
+}
+
+/* Tries every other processor with two threads or more, from a random one on. */
+static struct thrum_thread *steal_surplus(
+	struct thrum__processor *thief, struct lone *lone, unsigned *lones, int64_t max, bool *lost)
 {
 	struct thrum__runtime *runtime = thief->runtime;
-	for (int round = 0; round < STEAL_ROUNDS; round++) {
-		bool lost = false;
-		unsigned from = thrum__splitmix64(&thief->random) % runtime->count;
-		for (unsigned i = 0; i < runtime->count; i++) {
-			struct thrum__processor *victim =
-				&runtime->processors[(from + i) % runtime->count];
-			struct thrum_thread *thread =
-				victim == thief ? NULL : steal_from(thief, victim, &lost);
-			if (thread != NULL)
-				return thread;
-		}
-		if (!lost)
-			break;
+	unsigned from = thrum__splitmix64(&thief->random) % runtime->count;
+	for (unsigned i = 0; i < runtime->count; i++) {
+		struct thrum__processor *victim = &runtime->processors[(from + i) % runtime->count];
+		uint64_t load = victim == thief ? 0 : thrum__processor_load(victim);
+		if (load == 1 && lone != NULL && *lones < LONE_MAX)
+			lone[(*lones)++] = (struct lone){victim, dispatches_of(victim)};
+		struct thrum_thread *thread =
+			load < 2 ? NULL : steal_from(thief, victim, max, lost);
+		if (thread != NULL)
+			return thread;
 	}
 	return NULL;
 }
 
-/* [I2] */
-static void stop_searching(struct thrum__machine *machine, bool found)
+static struct thrum_thread *steal_one(struct thrum__processor *thief)
 {
-	struct thrum__runtime *runtime = machine->processor->runtime;
-	machine->searching = false;
-	uint32_t before = __atomic_fetch_sub(&runtime->searching, 1, __ATOMIC_SEQ_CST);
-	if (!found || before != 1)
-		return;
-	thrum__full_fence(); /* S4 of a submitter, or our look at its queue: one sees the other */
-	if (work_visible(machine->processor))
-		thrum__notify(runtime);
+	bool lost;
+	return steal_surplus(thief, NULL, NULL, 1, &lost);
+}
+
+/* What has lain alone on a processor for a moment, in which that one has not dispatched. */
+static struct thrum_thread *steal_lone(
+	struct thrum__processor *thief, const struct lone *lone, unsigned lones)
+{
+	bool lost;
+	int64_t until = thrum_now() + AGE_NS;
+	while (lones > 0 && thrum_now() < until)
+		thrum__cpu_relax();
+	for (unsigned i = 0; i < lones; i++) {
+		struct thrum__processor *victim = lone[i].victim;
+		if (dispatches_of(victim) != lone[i].dispatches)
+			continue;
+		struct thrum_thread *thread = steal_from(thief, victim, STEAL_MAX, &lost);
+		if (thread == NULL)
+			continue;
+		__atomic_fetch_add(&victim->stolen, 1, __ATOMIC_RELAXED);
+		return thread;
+	}
+	return NULL;
+}
+
+static struct thrum_thread *steal(struct thrum__processor *thief)
+{
+	struct lone lone[LONE_MAX];
+	unsigned lones = 0;
+	bool lost = false;
+	struct thrum_thread *thread = steal_surplus(thief, lone, &lones, STEAL_MAX, &lost);
+	if (thread == NULL && lost)
+		thread = steal_surplus(thief, NULL, NULL, STEAL_MAX, &lost);
+	return thread != NULL ? thread : steal_lone(thief, lone, lones);
 }
 
 static struct thrum_thread *search(struct thrum__machine *machine)
 {
-	struct thrum__runtime *runtime = machine->processor->runtime;
-	if (runtime->count == 1 || runtime->migrate)
+	struct thrum__processor *processor = machine->processor;
+	struct thrum__runtime *runtime = processor->runtime;
+	if (processor->alone || runtime->migrate)
 		return NULL;
-	if (!machine->searching) {
-		if (2 * __atomic_load_n(&runtime->searching, __ATOMIC_RELAXED) >= runtime->count)
-			return NULL;
-		__atomic_fetch_add(&runtime->searching, 1, __ATOMIC_SEQ_CST);
-		machine->searching = true;
-	}
-	return steal(machine->processor);
+	if (!machine->searching)
+		machine->searching = thrum__search_start(&runtime->idlers, runtime->count);
+	return machine->searching ? steal(processor) : NULL;
 }
 
-/* M2..M5; afterwards the machine looks again. */
+/* ---------------------------------------------------------------- idle */
+
+/* M2..M5 of idle.c; afterwards the machine looks again. */
 static void idle(struct thrum__machine *machine)
 {
 	struct thrum__processor *processor = machine->processor;
 	struct thrum__runtime *runtime = processor->runtime;
-	thrum__lock(&runtime->idle_lock);
-	processor->called = false;
-	thrum__list_push_front(&runtime->idle, &processor->idle_link);
-	__atomic_store_n(&runtime->idle_count, runtime->idle_count + 1, __ATOMIC_RELAXED);
-	thrum__unlock(&runtime->idle_lock);
-	thrum__full_fence();
-
+	thrum__idler_enter(&runtime->idlers, &processor->idler);
+	bool stay = !work_visible(processor) && !__atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE) &&
+		    __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0;
 	int64_t next = __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED);
-	bool stay = !work_visible(processor) && !__atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE);
 	int64_t wait = -1;
 	if (next != INT64_MAX) {
 		wait = next - thrum_now();
@@ -299,21 +474,12 @@ static void idle(struct thrum__machine *machine)
 	}
 	thrum__count(stay ? &processor->counters.sleeps : &processor->counters.polls);
 	poll_driver(processor, stay ? wait : 0);
-
-	thrum__lock(&runtime->idle_lock);
-	if (processor->called) {
-		machine->searching = true; /* counted by the one who called */
-	} else {
-		thrum__list_remove(&processor->idle_link);
-		__atomic_store_n(&runtime->idle_count, runtime->idle_count - 1, __ATOMIC_RELAXED);
-		if (!stay) { /* work was seen: search whatever the limit says */
-			__atomic_fetch_add(&runtime->searching, 1, __ATOMIC_SEQ_CST);
-			machine->searching = true;
-		}
-	}
-	thrum__unlock(&runtime->idle_lock);
+	machine->searching = thrum__idler_leave(&runtime->idlers, &processor->idler, !stay);
+	thrum__full_fence(); /* partner: the monitor's before it sleeps */
+	if (__atomic_load_n(&runtime->monitor.asleep, __ATOMIC_RELAXED) != 0)
+		thrum__monitor_wake(runtime);
 	/* More than we can run at once. If we are searching, stop_searching will say so. */
-	if (!machine->searching && thrum__queue_count(&processor->inbox) > 1 && runtime->count > 1)
+	if (!machine->searching && !processor->alone && thrum__processor_load(processor) > 1)
 		thrum__notify(runtime);
 }
 
@@ -321,17 +487,30 @@ struct thrum_thread *thrum__dispatch(struct thrum__machine *machine)
 {
 	struct thrum__processor *processor = machine->processor;
 	for (;;) {
-		struct thrum_thread *thread = take_in_turn(processor);
+		struct thrum_thread *thread = processor->next;
+		processor->next = NULL;
+		if (thread == NULL &&
+			(processor->countdown == 0 ||
+				__atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0))
+			thread = turn(processor);
+		else
+			processor->countdown -= processor->countdown > 0;
 		if (thread == NULL)
 			thread = take_local(processor);
 		if (thread == NULL)
 			thread = take_injected(processor);
 		if (thread == NULL)
 			thread = search(machine);
-		if (machine->searching)
-			stop_searching(machine, thread != NULL);
-		if (thread != NULL)
+		if (machine->searching) {
+			machine->searching = false;
+			if (thrum__search_stop(&processor->runtime->idlers, thread != NULL) &&
+				work_visible(processor))
+				thrum__notify(processor->runtime);
+		}
+		if (thread != NULL) {
+			thrum__count(&processor->counters.dispatches);
 			return thread;
+		}
 		if (__atomic_load_n(&processor->runtime->done, __ATOMIC_ACQUIRE))
 			return NULL;
 		idle(machine);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <thrum/thread.h>
 
-#include <errno.h>
-#include <sched.h>
+#include <stdio.h>
 
 #include "sched/sched_internal.h"
 
@@ -16,20 +15,27 @@
  *
  * References.  One for the run (until thread_end), one for the handle. At 0 the thread is free.
  *
- * Ending.  thread_end runs on the scheduler's stack: the thread's own is given back there. `done`
- * and `joiner` are under thread->lock; whoever ends claims the joiner's wait under it and wakes
- * it outside.
+ * Ending.  thread_end runs when nothing runs on the thread's stack any more. `joiner` is a word
+ * with one joiner's wait in it, and the end:
  *
- * Stopping a runtime.  begin: stopping = 1; FENCE; cancel all that are in it. spawn: publish the
- * thread; FENCE (in notify); stopping? then cancel it. One of the two sees the other. With one
- * worker both are on one OS thread.
+ *   end                                     join
+ *   1 old = exchange(joiner, ENDING)        1 compare-and-swap NULL -> wait; failed: it has ended
+ *   2 old != NULL: claim it                 2 park
+ *   3 joiner = ENDED; claimed: wake it      3 ended by itself (deadline, cancel):
+ *                                             compare-and-swap wait -> NULL; failed: wait for ENDED
+ *
+ * ENDING says that the end may still look at the joiner's wait, which lies on the joiner's stack:
+ * so who gave up stays until it is over, a few instructions.
+ *
+ * Counting.  Each processor counts the threads born and ended on it, plainly; the sums are
+ * compared only while the runtime stops (runtime.c).
  */
 
 enum { SLAB = 64, CACHE = 256, BATCH = 32, ID_BLOCK = 1024 };
 
 struct slab {
-	struct slab *next;
 	struct thrum_thread threads[SLAB];
+	struct slab *next;
 };
 
 static struct {
@@ -39,19 +45,19 @@ static struct {
 	uint64_t next_id;          /* atomic */
 } threads = {.next_id = 1};
 
-static void cancel_in(struct thrum_thread *thread, struct thrum__runtime *runtime);
-
 /* ---------------------------------------------------------------- memory */
 
 /* Adds a slab to the free list. */
 static bool grow(void)
 {
-	struct slab *slab = calloc(1, sizeof(*slab)); /* maybe a system call: not under the lock */
+	/* Maybe a system call: not under the lock. */
+	struct slab *slab = aligned_alloc(THRUM__CACHELINE, sizeof(*slab));
 	if (slab == NULL)
 		return false;
+	memset(slab, 0, sizeof(*slab));
 	thrum__lock(&threads.lock);
 	for (int i = SLAB - 1; i >= 0; i--) {
-		slab->threads[i].parker.thread = &slab->threads[i];
+		slab->threads[i].parker.green = true;
 		slab->threads[i].link = threads.free;
 		threads.free = &slab->threads[i];
 	}
@@ -76,8 +82,24 @@ static bool refill(struct thrum__processor *processor)
 	return processor->free_count > 0;
 }
 
+/* For a caller without a processor. */
+static struct thrum_thread *take_shared(void)
+{
+	for (;;) {
+		thrum__lock(&threads.lock);
+		struct thrum_thread *thread = threads.free;
+		if (thread != NULL)
+			threads.free = thread->link;
+		thrum__unlock(&threads.lock);
+		if (thread != NULL || !grow())
+			return thread;
+	}
+}
+
 static struct thrum_thread *take_free(struct thrum__processor *processor)
 {
+	if (processor == NULL)
+		return take_shared();
 	while (processor->free_count == 0 && !refill(processor))
 		if (!grow())
 			return NULL;
@@ -87,19 +109,39 @@ static struct thrum_thread *take_free(struct thrum__processor *processor)
 	return thread;
 }
 
-static void give_free(struct thrum_thread *thread)
+static void give_shared(struct thrum_thread *thread)
 {
-	struct thrum__machine *machine = thrum__machine_self();
-	if (machine != NULL && machine->processor->free_count < CACHE) {
-		thread->link = machine->processor->free_threads;
-		machine->processor->free_threads = thread;
-		machine->processor->free_count++;
-		return;
-	}
 	thrum__lock(&threads.lock);
 	thread->link = threads.free;
 	threads.free = thread;
 	thrum__unlock(&threads.lock);
+}
+
+static void give_local(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	if (processor->free_count >= CACHE) {
+		give_shared(thread);
+		return;
+	}
+	thread->link = processor->free_threads;
+	processor->free_threads = thread;
+	processor->free_count++;
+}
+
+static void give_free(struct thrum_thread *thread)
+{
+	struct thrum__machine *machine = thrum__machine_self();
+	if (machine == NULL) {
+		give_shared(thread);
+		return;
+	}
+	bool entered = thrum__entered(machine);
+	if (entered ? machine->processor != NULL : thrum__enter(machine))
+		give_local(machine->processor, thread);
+	else
+		give_shared(thread);
+	if (!entered)
+		thrum__leave(machine);
 }
 
 void thrum__thread_cache_fini(struct thrum__processor *processor)
@@ -117,12 +159,24 @@ void thrum__thread_cache_fini(struct thrum__processor *processor)
 
 static uint64_t take_id(struct thrum__processor *processor)
 {
+	if (processor == NULL)
+		return __atomic_fetch_add(&threads.next_id, 1, __ATOMIC_RELAXED);
 	if (processor->next_id == processor->end_id) {
 		processor->next_id =
 			__atomic_fetch_add(&threads.next_id, ID_BLOCK, __ATOMIC_RELAXED);
 		processor->end_id = processor->next_id + ID_BLOCK;
 	}
 	return processor->next_id++;
+}
+
+void thrum__thread_lock_all(void)
+{
+	thrum__lock(&threads.lock);
+}
+
+void thrum__thread_unlock_all(void)
+{
+	thrum__unlock(&threads.lock);
 }
 
 /* ---------------------------------------------------------------- references */
@@ -143,6 +197,36 @@ void thrum__thread_unref(struct thrum_thread *thread)
 		give_free(thread);
 }
 
+void thrum__thread_unref_both(struct thrum_thread *thread)
+{
+	uint32_t both = 2;
+	if (__atomic_compare_exchange_n(
+		    &thread->refs, &both, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		give_free(thread);
+		return;
+	}
+	thrum__thread_unref(thread); /* somebody else has one, too */
+	thrum__thread_unref(thread);
+}
+
+/* ---------------------------------------------------------------- life */
+
+static void count_born(struct thrum__runtime *runtime, struct thrum__processor *processor)
+{
+	if (processor != NULL)
+		thrum__count(&processor->born);
+	else
+		__atomic_fetch_add(&runtime->foreign_born, 1, __ATOMIC_RELAXED);
+}
+
+static void count_ended(struct thrum__runtime *runtime, struct thrum__processor *processor)
+{
+	if (processor != NULL)
+		__atomic_store_n(&processor->ended, processor->ended + 1, __ATOMIC_RELEASE);
+	else
+		__atomic_fetch_add(&runtime->foreign_ended, 1, __ATOMIC_RELEASE);
+}
+
 struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	struct thrum__processor *processor, thrum_fn fn, void *arg, const struct thrum_attr *attr,
 	const char *site, uint32_t refs)
@@ -152,146 +236,78 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 		return NULL;
 	__atomic_store_n(&thread->parker.word, THRUM__RUNNING, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->cancelled, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&thread->joiner, NULL, __ATOMIC_RELAXED);
 	thread->shield = 0;
-	thread->done = false;
-	thread->joiner = NULL;
-	thread->link = NULL;
+	thread->stack.base = NULL;
+	thread->stack.size = runtime->stack_size;
 	thread->fn = fn;
 	thread->arg = arg;
-	thread->result = NULL;
-	thread->stack = (struct thrum__stack){0};
-	size_t size = attr == NULL ? 0 : attr->stack_size;
-	thread->stack_size = size == 0 ? runtime->stack_size : thrum__stack_size(size);
-	thread->name = attr == NULL ? NULL : attr->name;
+	thread->name = NULL;
 	thread->site = site;
 	thread->reason = NULL;
+	thread->pinned = NULL;
+	thread->pins = thread->blocking = 0;
+	if (attr != NULL) {
+		thread->name = attr->name;
+		if (attr->stack_size != 0)
+			thread->stack.size = thrum__stack_size(attr->stack_size);
+	}
 	thread->id = take_id(processor);
+	count_born(runtime, processor);
 	__atomic_store_n(&thread->runtime, runtime, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->refs, refs, __ATOMIC_RELEASE);
 	return thread;
 }
 
-/* ---------------------------------------------------------------- life */
-
-void thrum__thread_main(void *arg, void *machine)
+/* Gives back what it ran on. */
+static void strip(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	(void)machine;
-	struct thrum_thread *self = arg;
-	thrum__ctx_arrive(&self->ctx);
-	self->result = self->fn(self->arg);
-	thrum__machine_suspend(self, THRUM__ACT_EXIT);
+	static struct thrum__stack_cache none = {.full = true};
+	struct thrum__processor *processor = machine->processor;
+	if (thread->pinned != NULL) /* ended without unpin */
+		thread->pinned->kept = NULL;
+	thrum__ctx_fini(&thread->ctx);
+	thrum__stack_put(processor != NULL ? &processor->stacks : &none, &thread->stack);
+	count_ended(machine->runtime, processor);
+}
+
+void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thread *thread)
+{
+	strip(machine, thread);
+	thread->joiner = THRUM__ENDED; /* its joiner, which runs now, is the only one to look */
+	if (__atomic_load_n(&machine->runtime->stopping, __ATOMIC_RELAXED))
+		thrum__runtime_check_end(machine->runtime);
 }
 
 void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	struct thrum__runtime *runtime = machine->processor->runtime;
-	thrum__ctx_fini(&thread->ctx);
-	thrum__stack_put(&machine->processor->stacks, &thread->stack);
-	if (thread == runtime->first)
+	struct thrum__runtime *runtime = machine->runtime;
+	bool first = thread == runtime->first;
+	strip(machine, thread);
+	if (first)
 		thrum__runtime_stop(runtime);
-
-	thrum__lock(&thread->lock);
-	thread->done = true;
-	struct thrum__wait *joiner = thread->joiner;
+	struct thrum__wait *joiner =
+		__atomic_exchange_n(&thread->joiner, THRUM__ENDING, __ATOMIC_ACQ_REL);
 	bool wake = joiner != NULL && thrum__wait_claim(joiner, 1);
-	thrum__unlock(&thread->lock);
+	__atomic_store_n(&thread->joiner, THRUM__ENDED, __ATOMIC_RELEASE);
 	if (wake)
 		thrum__wait_wake(joiner);
 	thrum__thread_unref(thread);
-	thrum__runtime_leave(runtime);
-}
-
-static int attr_check(const struct thrum_attr *attr)
-{
-	for (size_t i = 0; i < thrum__countof(attr->reserved_); i++)
-		if (attr->reserved_[i] != 0)
-			return -EINVAL;
-	return thrum__stack_size(attr->stack_size) == 0 ? -ENOMEM : 0;
-}
-
-int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const struct thrum_attr *attr,
-	const char *site)
-{
-	struct thrum__machine *machine = thrum__machine_self();
-	if (machine == NULL || machine->current == NULL)
-		return THRUM_ENORUNTIME;
-	struct thrum__processor *processor = machine->processor;
-	struct thrum__runtime *runtime = processor->runtime;
-	if (__atomic_load_n(&runtime->stopping, __ATOMIC_RELAXED))
-		return -ECANCELED;
-	int err = attr == NULL ? 0 : attr_check(attr);
-	if (err != 0)
-		return err;
-	struct thrum_thread *thread =
-		thrum__thread_create(runtime, processor, fn, arg, attr, site, out == NULL ? 1 : 2);
-	if (thread == NULL)
-		return -ENOMEM;
-	__atomic_fetch_add(&runtime->live, 1, __ATOMIC_RELAXED);
-	if (out != NULL)
-		*out = thread;
-	if (!thrum__deque_push(&processor->deque, thread))
-		thrum__queue_push(&processor->inbox, thread);
-	if (runtime->count > 1) {
-		thrum__notify(runtime);
-		if (__atomic_load_n(&runtime->stopping, __ATOMIC_RELAXED))
-			cancel_in(thread, runtime);
-	}
-	return 0;
-}
-
-int thrum_join(struct thrum_thread *thread, void **result, thrum_deadline deadline)
-{
-	if (thread == thrum_self())
-		return -EDEADLK;
-	struct thrum__wait wait;
-	thrum__lock(&thread->lock);
-	if (thread->done) {
-		thrum__unlock(&thread->lock);
-	} else {
-		thrum__wait_init(&wait);
-		thread->joiner = &wait;
-		thrum__unlock(&thread->lock);
-		int err = thrum__wait_park(&wait, "join", deadline);
-		if (err < 0) {
-			thrum__lock(&thread->lock);
-			thread->joiner = NULL;
-			thrum__unlock(&thread->lock);
-			return err;
-		}
-	}
-	if (result != NULL)
-		*result = thread->result;
-	thrum__thread_unref(thread);
-	return 0;
-}
-
-void thrum_detach(struct thrum_thread *thread)
-{
-	if (thread != NULL)
-		thrum__thread_unref(thread);
-}
-
-void thrum_yield(void)
-{
-	struct thrum__machine *machine = thrum__machine_self();
-	if (machine == NULL || machine->current == NULL)
-		sched_yield();
-	else if (!thrum__yield_is_vain(machine->processor))
-		thrum__machine_suspend(machine->current, THRUM__ACT_YIELD);
+	if (first || __atomic_load_n(&runtime->stopping, __ATOMIC_RELAXED))
+		thrum__runtime_check_end(runtime);
 }
 
 /* ---------------------------------------------------------------- cancelling */
 
 void thrum_cancel(struct thrum_thread *thread)
 {
-	__atomic_store_n(&thread->cancelled, 1, __ATOMIC_RELEASE);
-	uint32_t before = __atomic_fetch_or(&thread->parker.word, THRUM__KNOCKED, __ATOMIC_ACQ_REL);
-	if (before == THRUM__PARKED)
+	if (__atomic_exchange_n(&thread->cancelled, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	if (thrum__parker_signal(&thread->parker, THRUM__KNOCKED))
 		thrum__ready(thread);
 }
 
-/* Cancels a thread if it is alive and of this runtime. Anything may have become of it meanwhile. */
-static void cancel_in(struct thrum_thread *thread, struct thrum__runtime *runtime)
+void thrum__thread_cancel_in(struct thrum_thread *thread, struct thrum__runtime *runtime)
 {
 	if (!try_ref(thread))
 		return;
@@ -305,7 +321,39 @@ void thrum__thread_cancel_all(struct thrum__runtime *runtime)
 	struct slab *slab = __atomic_load_n(&threads.slabs, __ATOMIC_ACQUIRE);
 	for (; slab != NULL; slab = slab->next)
 		for (int i = 0; i < SLAB; i++)
-			cancel_in(&slab->threads[i], runtime);
+			thrum__thread_cancel_in(&slab->threads[i], runtime);
+}
+
+enum { REPORT_MAX = 20 };
+
+static void report(struct thrum_thread *thread)
+{
+	const char *reason = __atomic_load_n(&thread->reason, __ATOMIC_RELAXED);
+	thrum__log(THRUM__LOG_WARN, "still there: green thread %llu '%s' (spawned at %s): %s",
+		(unsigned long long)thread->id, thread->name == NULL ? "" : thread->name,
+		thread->site, reason == NULL ? "running" : reason);
+}
+
+unsigned thrum__thread_report_all(struct thrum__runtime *runtime)
+{
+	unsigned count = 0;
+	struct slab *slab = __atomic_load_n(&threads.slabs, __ATOMIC_ACQUIRE);
+	for (; slab != NULL; slab = slab->next)
+		for (int i = 0; i < SLAB; i++) {
+			struct thrum_thread *thread = &slab->threads[i];
+			if (!try_ref(thread))
+				continue;
+			bool ended = __atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) ==
+				     THRUM__ENDED;
+			if (__atomic_load_n(&thread->runtime, __ATOMIC_RELAXED) == runtime &&
+				!ended && ++count <= REPORT_MAX)
+				report(thread);
+			thrum__thread_unref(thread);
+		}
+	if (count > REPORT_MAX)
+		thrum__log(THRUM__LOG_WARN, "still there: %u more green threads",
+			count - REPORT_MAX);
+	return count;
 }
 
 bool thrum_canceled(void)
@@ -346,5 +394,5 @@ uint64_t thrum_thread_id(const struct thrum_thread *thread)
 unsigned thrum_workers(void)
 {
 	struct thrum__machine *machine = thrum__machine_self();
-	return machine == NULL ? 0 : machine->processor->runtime->count;
+	return machine == NULL ? 0 : machine->runtime->count;
 }

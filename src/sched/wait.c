@@ -2,6 +2,7 @@
 #include "sched/sched_internal.h"
 
 #include <errno.h>
+#include <time.h>
 
 /*
  * Waiting: claim, wake, park, deadlines; for green threads and OS threads alike. sched.h has the
@@ -10,7 +11,7 @@
  * Two atomics take part. The *wait* (on the waiter's stack) is claimed once: PENDING -> a value.
  * The *parker's word* (in the thread, never unmapped) says whether the waiter sleeps:
  *
- *   RUNNING --(scheduler, after the switch)--> PARKED --(WOKEN or KNOCKED)--> queued --> RUNNING
+ *   RUNNING --(after the switch)--> PARKED --(WOKEN or KNOCKED)--> queued --> RUNNING
  *
  *   wake    word |= WOKEN;   was it exactly PARKED: make it runnable. Otherwise it has not slept
  *                            yet and will see the bit, or somebody else is already bringing it
@@ -62,18 +63,23 @@ struct deadline {
  * A parker may be named by a waker after its owner has gone on (the futex call comes after the
  * word was set), so they are recycled for ever and never freed.
  */
+struct os_parker {
+	struct thrum__parker parker;
+	struct os_parker *next; /* free */
+};
+
 static struct {
 	struct thrum__lock lock;
-	struct thrum__parker *free;
+	struct os_parker *free;
 	pthread_once_t once;
 	pthread_key_t key;
 } os_parkers = {.once = PTHREAD_ONCE_INIT};
 
-static _Thread_local struct thrum__parker *own_parker;
+static _Thread_local struct os_parker *own_parker;
 
 static void parker_give_back(void *parker_v)
 {
-	struct thrum__parker *parker = parker_v;
+	struct os_parker *parker = parker_v;
 	own_parker = NULL;
 	thrum__lock(&os_parkers.lock);
 	parker->next = os_parkers.free;
@@ -89,18 +95,20 @@ static void parker_key_create(void)
 static struct thrum__parker *os_parker(void)
 {
 	if (own_parker != NULL)
-		return own_parker;
+		return &own_parker->parker;
 	CHECK(pthread_once(&os_parkers.once, parker_key_create) == 0);
 	thrum__lock(&os_parkers.lock);
-	struct thrum__parker *parker = os_parkers.free;
+	struct os_parker *parker = os_parkers.free;
 	if (parker != NULL)
 		os_parkers.free = parker->next;
 	thrum__unlock(&os_parkers.lock);
-	if (parker == NULL)
-		parker = calloc(1, sizeof(*parker));
-	CHECK(parker != NULL && pthread_setspecific(os_parkers.key, parker) == 0);
+	/* A wait never fails, so an OS thread's first one waits for memory if it must. */
+	while (parker == NULL && (parker = calloc(1, sizeof(*parker))) == NULL)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	own_parker = parker;
-	return parker;
+	/* Should this fail, the parker is lost when the OS thread ends: no more than that. */
+	(void)pthread_setspecific(os_parkers.key, parker);
+	return &parker->parker;
 }
 
 /* ---------------------------------------------------------------- claim and wake */
@@ -125,12 +133,11 @@ bool thrum__wait_claim(struct thrum__wait *wait, uint32_t value)
 void thrum__wait_wake(struct thrum__wait *wait)
 {
 	struct thrum__parker *parker = wait->parker;
-	uint32_t before = __atomic_fetch_or(&parker->word, THRUM__WOKEN, __ATOMIC_ACQ_REL);
-	ASSERT(!(before & THRUM__WOKEN));
-	if (before != THRUM__PARKED)
+	bool green = parker->green;
+	if (!thrum__parker_signal(parker, THRUM__WOKEN))
 		return; /* [I3] */
-	if (parker->thread != NULL)
-		thrum__ready(parker->thread);
+	if (green)
+		thrum__ready(thrum__parker_thread(parker));
 	else
 		thrum__futex_wake(&parker->word, 1);
 }
@@ -161,9 +168,9 @@ static void note_next(struct thrum__processor *processor)
 		&processor->next_timer, thrum__timer_next(&processor->timers), __ATOMIC_RELAXED);
 }
 
-static void deadline_arm(struct deadline *deadline, struct thrum__wait *wait, int64_t when)
+static void deadline_arm(struct thrum__processor *processor, struct deadline *deadline,
+	struct thrum__wait *wait, int64_t when)
 {
-	struct thrum__processor *processor = thrum__machine_self()->processor;
 	*deadline = (struct deadline){.timer.when = when, .wait = wait, .processor = processor};
 	thrum__lock(&processor->timer_lock);
 	thrum__timer_add(&processor->timers, &deadline->timer);
@@ -188,7 +195,7 @@ void thrum__timers_fire(struct thrum__processor *processor)
 {
 	/*
 	 * Only this processor's machine adds: what others may do meanwhile is to make the next
-	 * one later.
+	 * one later. (The monitor may miss one; it looks again.)
 	 */
 	int64_t next = __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED);
 	int64_t now;
@@ -226,36 +233,69 @@ bool thrum__cancel_due(void)
 	return self != NULL && must_cancel(self);
 }
 
-static uint32_t consume(struct thrum__parker *parker)
+/* The rest of a park, entered, until the wait's end has been consumed. */
+static struct thrum__machine *park_until(
+	struct thrum__machine *machine, struct thrum_thread *self, struct thrum__wait *wait)
 {
-	if (__atomic_load_n(&parker->word, __ATOMIC_RELAXED) == THRUM__RUNNING)
-		return 0;
-	return __atomic_exchange_n(&parker->word, THRUM__RUNNING, __ATOMIC_ACQUIRE);
+	for (;;) {
+		uint32_t bits = thrum__parker_consume(&self->parker);
+		if (bits & THRUM__WOKEN)
+			return machine;
+		if ((bits & THRUM__KNOCKED) && must_cancel(self) && give_up(wait, -ECANCELED))
+			return machine;
+		machine = thrum__suspend(machine, self, THRUM__ACT_PARK, NULL);
+	}
 }
 
 static int park_thread(struct thrum_thread *self, struct thrum__wait *wait, thrum_deadline when)
 {
 	if (must_cancel(self) && give_up(wait, -ECANCELED))
 		return -ECANCELED;
+	bool timed = when != THRUM_FOREVER;
+	if (timed && when <= thrum_now()) {
+		if (give_up(wait, -ETIMEDOUT))
+			return -ETIMEDOUT;
+		timed = false;
+	}
 	struct deadline deadline;
-	deadline.processor = NULL;
-	if (when != THRUM_FOREVER) {
-		if (when <= thrum_now()) {
-			if (give_up(wait, -ETIMEDOUT))
-				return -ETIMEDOUT;
-		} else {
-			deadline_arm(&deadline, wait, when);
+	struct thrum__machine *machine = thrum__machine_self();
+	bool attached = thrum__enter(machine);
+	if (timed) {
+		while (!attached) { /* the timer wants a processor */
+			machine = thrum__suspend(machine, self, THRUM__ACT_YIELD, NULL);
+			attached = machine->processor != NULL;
 		}
+		deadline_arm(machine->processor, &deadline, wait, when);
 	}
-	for (;;) {
-		uint32_t bits = consume(&self->parker);
-		if (bits & THRUM__WOKEN)
-			break;
-		if ((bits & THRUM__KNOCKED) && must_cancel(self) && give_up(wait, -ECANCELED))
-			break;
-		thrum__machine_suspend(self, THRUM__ACT_PARK);
-	}
-	deadline_disarm(&deadline);
+	machine = park_until(machine, self, wait);
+	if (timed)
+		deadline_disarm(&deadline);
+	thrum__leave(machine);
+	return outcome(wait);
+}
+
+/*
+ * The join of a thread that the caller has just taken off the deque, unstarted. The child's end, if
+ * it comes before any suspension, is all: nobody has claimed the wait (machine.c, carrying).
+ */
+int thrum__wait_carried(struct thrum__machine *machine, struct thrum_thread *self,
+	struct thrum_thread *child, struct thrum__wait *wait, thrum_deadline when)
+{
+	struct deadline deadline;
+	if (when != THRUM_FOREVER)
+		deadline_arm(machine->processor, &deadline, wait, when);
+	self->link = machine->carried;
+	machine->carried = self;
+	machine = thrum__suspend(machine, self, THRUM__ACT_CARRY, child);
+	/* In this order: an end that claims does so before it is ENDED. */
+	if (__atomic_load_n(&child->joiner, __ATOMIC_ACQUIRE) == THRUM__ENDED &&
+		__atomic_load_n(&wait->state, __ATOMIC_RELAXED) == THRUM__WAIT_PENDING)
+		wait->state = 1;
+	else
+		machine = park_until(machine, self, wait);
+	if (when != THRUM_FOREVER)
+		deadline_disarm(&deadline);
+	thrum__leave(machine);
 	return outcome(wait);
 }
 
@@ -263,7 +303,7 @@ static int park_os_thread(
 	struct thrum__parker *parker, struct thrum__wait *wait, thrum_deadline when)
 {
 	for (;;) {
-		if (consume(parker) & THRUM__WOKEN)
+		if (thrum__parker_consume(parker) & THRUM__WOKEN)
 			break;
 		int64_t left = -1;
 		if (when != THRUM_FOREVER) {
@@ -275,9 +315,7 @@ static int park_os_thread(
 				left = -1;
 			}
 		}
-		uint32_t expected = THRUM__RUNNING;
-		if (__atomic_compare_exchange_n(&parker->word, &expected, THRUM__PARKED, false,
-			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		if (thrum__parker_park(parker))
 			thrum__futex_wait(&parker->word, THRUM__PARKED, left);
 	}
 	return outcome(wait);
@@ -285,9 +323,9 @@ static int park_os_thread(
 
 int thrum__wait_park(struct thrum__wait *wait, const char *reason, thrum_deadline deadline)
 {
-	struct thrum_thread *self = wait->parker->thread;
-	if (self == NULL)
+	if (!wait->parker->green)
 		return park_os_thread(wait->parker, wait, deadline);
+	struct thrum_thread *self = thrum__parker_thread(wait->parker);
 	self->reason = reason;
 	int result = park_thread(self, wait, deadline);
 	self->reason = NULL;
