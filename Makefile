@@ -230,16 +230,17 @@ endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_rules,$(p))))
 
 # One-file programs that need no list: every test/examples/*.c, test/bench/*.c and test/fuzz/fuzz_*.c.
-# Examples see the public headers alone; the others are linked with everything.
+# Examples see the public headers alone, and check-examples sets their number of workers; the others are
+# linked with everything.
 EXAMPLES := $(patsubst test/examples/%.c,%,$(sort $(wildcard test/examples/*.c)))
 BENCHES  := $(patsubst test/bench/%.c,%,$(sort $(wildcard test/bench/*.c)))
 FUZZERS  := $(patsubst test/fuzz/%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 
-$(B)/examples/%: test/examples/%.c $(B)/libthrum.a
+$(B)/examples/%: test/examples/%.c $(B)/test/examples/run/workers.o $(B)/libthrum.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(CC) -Iinclude $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) \
-		-MMD -MP -MF $@.d -o $@ $^ $(call pkg_libs,$(PKG_thrum))
+		-Wl,--wrap=thrum_run -MMD -MP -MF $@.d -o $@ $^ $(call pkg_libs,$(PKG_thrum))
 
 $(addprefix $(B)/bench/,$(BENCHES)) $(addprefix $(B)/fuzz/,$(FUZZERS)): \
 		$(B)/%: $(B)/test/%.o $(B)/libupper.a $(B)/libthrum.a
@@ -291,8 +292,9 @@ check-examples: $(addprefix $(B)/examples/,$(EXAMPLES)) ## test/examples against
 check-install: all ## install, build against it, run, uninstall
 	$(Q)CC="$(CC)" CXX="$(CXX)" test/install/run $(VERSION) $(MAKE) --no-print-directory VARIANT=$(VARIANT) B=$(B)
 
-lint-man: $(PROGRAM_FILES) ## manuals: mandoc, cross references, examples, options
-	$(Q)tools/dev/lint-man $(PROGRAM_FILES)
+lint-man: $(PROGRAM_FILES) ## manuals: mandoc, cross references, examples, functions, options
+	$(Q)CC="$(CC)" tools/dev/lint-man --self-test
+	$(Q)CC="$(CC)" tools/dev/lint-man $(PROGRAM_FILES)
 
 lint-sh: ## shellcheck on every script
 	$(Q)tools/dev/lint-sh
@@ -310,7 +312,10 @@ demo: all ## the main job on a real tree; DIR=… picks it
 	$(Q)B='$(B)' $(if $(DIR),DIR='$(DIR)') tools/dev/demo
 
 # ---------------------------------------------------------------- install
+# A page is found by each name it has: the further ones are symlinks.
 MANUALS := $(sort $(wildcard man/*.[1-8]))
+each_man_link = tools/dev/man-links $(MANUALS) | while read -r name page; do $(1); done
+man_link := $(mandir)/man$${name\#\#*.}/$$name
 HEADERS := $(sort $(wildcard include/thrum.h include/thrum/*.h))
 dest = $(DESTDIR)$(1)
 
@@ -327,12 +332,14 @@ install: all ## under $(DESTDIR)$(prefix)
 		install -m 644 include/$$h $(call dest,$(includedir))/$$h; done
 	$(Q)set -e; for m in $(MANUALS); do \
 		install -D -m 644 $$m $(call dest,$(mandir))/man$${m##*.}/$${m##*/}; done
+	$(Q)$(call each_man_link,ln -sf $$page $(call dest,$(man_link)))
 
 uninstall: ## what install put there
 	$(Q)rm -f $(addprefix $(call dest,$(bindir))/,$(PROGRAMS)) $(addprefix $(call dest,$(libdir))/,libthrum.a \
 		libthrum.so libthrum.so.$(SOMAJOR) libthrum.so.$(VERSION) pkgconfig/libthrum.pc) \
 		$(addprefix $(call dest,$(includedir))/,$(HEADERS:include/%=%)) \
 		$(foreach m,$(MANUALS),$(call dest,$(mandir))/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+	$(Q)$(call each_man_link,rm -f $(call dest,$(man_link)))
 	$(Q)rmdir $(call dest,$(includedir))/thrum 2>/dev/null || true
 
 # ---------------------------------------------------------------- release and tools
