@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctx/sanitizer.h"
 #include <thrum.h>
 
 /* Loop tests run over these: unsigned workers = worker_counts[_i]. */
