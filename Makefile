@@ -45,7 +45,7 @@ UPPER_LAYERS := delta noise grpc rpc replica
 LAYERS := $(THRUM_LAYERS) $(UPPER_LAYERS)
 
 SRC_base    := buf.c check.c clock.c error.c lock.c log.c
-SRC_ctx     := ctx.c sanitizer.c stack.c
+SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
 SRC_sched   := blocking.c claim.c cpus.c deque.c dispatch.c machine.c queue.c runtime.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
@@ -73,7 +73,7 @@ PROTO_replica := replica/control.proto replica/peer.proto
 
 # Tests mirror src: test/<layer>/<file>; each file exports `Suite *suite_<file without test_>(void)`.
 TEST_base    := test_buf.c test_log.c
-TEST_ctx     := test_ctx.c
+TEST_ctx     := test_ctx.c test_stack.c
 TEST_time    := test_timer.c
 TEST_sched   := test_deque.c test_dispatch.c test_fairness.c test_idle.c test_runtimes.c test_shutdown.c test_thread.c
 TEST_reactor := test_loop.c test_pollable.c
@@ -99,6 +99,7 @@ NEEDS_replica := rpc grpc noise delta $(THRUM_LAYERS)
 # How test binaries are linked whose allocations can be made to fail (test/failing.h).
 comma := ,
 WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
+LINK_ctx   := $(addprefix -Wl$(comma)--wrap=,aligned_alloc madvise mmap mprotect syscall)
 LINK_delta := $(WRAP_ALLOC)
 LINK_grpc  := $(WRAP_ALLOC) \
 	$(addprefix -Wl$(comma)--wrap=,nghttp2_session_client_new2 nghttp2_session_server_new2)
