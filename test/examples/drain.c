@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* errno is read next to the call that set it, in a function that never suspends. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
-#include <fcntl.h>
 #include <thrum.h>
 
 /* Not inlined: errno's address is looked up on each call. */
@@ -40,7 +40,7 @@ static void *root(void *arg)
 {
 	int ends[2];
 	struct thrum_thread *thread = NULL;
-	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0)
+	if (pipe(ends) != 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0)
 		return NULL;
 	int err = thrum_spawn(&thread, drain, &ends[0]);
 	for (int i = 0; i < 3 && err == 0; i++) {
