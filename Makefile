@@ -28,7 +28,7 @@ endif
 # Goals that test or show something first install what they need: the included file is remade when it is
 # missing or older than the script, and make then starts over with the compiler in place. A plain `make`
 # installs nothing.
-ifneq ($(filter check check-% lint-% demo bench fuzz distcheck,$(MAKECMDGOALS)),)
+ifneq ($(filter check check-% lint-% demo bench bench-peers fuzz distcheck,$(MAKECMDGOALS)),)
 include $(B)/setup.mk
 endif
 $(B)/setup.mk: tools/dev/bootstrap
@@ -249,6 +249,29 @@ $(addprefix $(B)/bench/,$(BENCHES)) $(addprefix $(B)/fuzz/,$(FUZZERS)): \
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(call pkg_libs,$(PKG_programs))
 
+# The scheduler's benchmark, and what others do on the same work. Boost.Context is linked statically: a
+# jump then takes no detour.
+$(B)/bench/sched: $(call obj,$(sort $(wildcard test/bench/sched/*.c))) $(B)/libthrum.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_thrum))
+
+PEERS := go boost-context boost-fiber
+$(B)/peers/setup: tools/dev/bootstrap
+	@mkdir -p $(@D)
+	$(Q)tools/dev/bootstrap peers
+	@touch $@
+
+$(B)/peers/go: $(sort $(wildcard test/bench/peers/*.go)) | $(B)/peers/setup
+	$(say) GO $@
+	$(Q)GO111MODULE=off GOFLAGS= GOCACHE='$(abspath $(B))/peers/cache' go build -o $@ $^
+
+$(B)/peers/boost-context: LIBS_peer := -l:libboost_context.a
+$(B)/peers/boost-fiber: LIBS_peer := -lboost_fiber -lboost_context
+$(B)/peers/boost-%: test/bench/peers/boost-%.cpp | $(B)/peers/setup
+	$(say) CXX $@
+	$(Q)$(CXX) -O2 -Wall -Wextra -pthread -o $@ $< $(LIBS_peer)
+
 PROGRAM_FILES := $(addprefix $(B)/,$(PROGRAMS))
 LIBRARY_FILES := $(B)/libthrum.a $(B)/libthrum.so $(B)/libthrum.so.$(SOMAJOR)
 
@@ -300,8 +323,11 @@ lint-man: $(PROGRAM_FILES) ## manuals: mandoc, cross references, examples, funct
 lint-sh: ## shellcheck on every script
 	$(Q)tools/dev/lint-sh
 
-bench: $(addprefix $(B)/bench/,$(BENCHES)) all ## test/bench, one after another
-	$(Q)tools/dev/run-benches $(B) $(or $(ONLY),$(BENCHES) $(notdir $(sort $(wildcard test/bench/*.sh))))
+bench: $(addprefix $(B)/bench/,$(BENCHES) sched) all ## test/bench, one after another
+	$(Q)W='$(W)' ROUNDS='$(ROUNDS)' tools/dev/run-benches $(B) $(or $(ONLY),$(BENCHES) sched)
+
+bench-peers: $(B)/bench/sched $(addprefix $(B)/peers/,$(PEERS)) ## the scheduler beside Go and Boost: ROUNDS=5 W="workload …"
+	$(Q)W='$(W)' ROUNDS='$(ROUNDS)' tools/dev/bench-sched $(B) thrum $(PEERS)
 
 fuzz: ## replay each fuzzer's corpus and mutate it, under ASan: FUZZ_RUNS=20000, THRUM_SEED=1
 	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=asan B=$(call variant_dir,asan) run-fuzzers
@@ -366,6 +392,6 @@ help: ## this list
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
+.PHONY: all bench bench-peers check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
 	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh run-fuzzers \
 	uninstall
