@@ -112,6 +112,16 @@ static inline void *finish(struct thrum_thread *thread)
 	return result;
 }
 
+static inline void *raise_flag(void *arg)
+{
+	flag_set((bool *)arg);
+	return arg;
+}
+
+/* bystanders.c: what others want to get done, whatever goes on; arg is given back. */
+enum { BYSTANDERS = 7 };
+extern const thrum_fn bystanders[BYSTANDERS];
+
 /* How many entries a directory of /proc/self has, beside that of the look itself. */
 static inline int count_entries(const char *path)
 {
