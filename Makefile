@@ -28,7 +28,7 @@ endif
 # Goals that test or show something first install what they need: the included file is remade when it is
 # missing or older than the script, and make then starts over with the compiler in place. A plain `make`
 # installs nothing.
-ifneq ($(filter check check-% lint-% demo bench fuzz distcheck,$(MAKECMDGOALS)),)
+ifneq ($(filter check check-% lint-% demo bench bench-peers fuzz distcheck,$(MAKECMDGOALS)),)
 include $(B)/setup.mk
 endif
 $(B)/setup.mk: tools/dev/bootstrap
@@ -45,7 +45,7 @@ UPPER_LAYERS := delta noise grpc rpc replica
 LAYERS := $(THRUM_LAYERS) $(UPPER_LAYERS)
 
 SRC_base    := buf.c check.c clock.c error.c lock.c log.c
-SRC_ctx     := ctx.c sanitizer.c stack.c
+SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
 SRC_sched   := blocking.c claim.c cpus.c deque.c dispatch.c machine.c queue.c runtime.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
@@ -73,12 +73,12 @@ PROTO_replica := replica/control.proto replica/peer.proto
 
 # Tests mirror src: test/<layer>/<file>; each file exports `Suite *suite_<file without test_>(void)`.
 TEST_base    := test_buf.c test_log.c
-TEST_ctx     := test_ctx.c
+TEST_ctx     := test_ctx.c test_stack.c
 TEST_time    := test_timer.c
-TEST_sched   := test_deque.c test_dispatch.c test_idle.c test_thread.c
+TEST_sched   := bystanders.c test_deque.c test_dispatch.c test_fairness.c test_idle.c test_runtimes.c test_shutdown.c test_thread.c
 TEST_reactor := test_loop.c test_pollable.c
 TEST_sync    := test_cond.c test_mutex.c test_semaphore.c test_waitgroup.c test_waitq.c
-TEST_chan    := test_channel.c test_channel_storm.c
+TEST_chan    := test_channel.c test_channel_storm.c test_try_race.c
 TEST_future  := test_block_on.c test_combine.c test_leaf.c
 TEST_io      := test_address.c test_dns.c test_fs.c test_net.c test_net_end.c test_poll.c
 TEST_delta   := test_diff.c test_format.c test_load.c test_memory.c test_patch.c test_rdiff.c test_weak.c
@@ -99,6 +99,7 @@ NEEDS_replica := rpc grpc noise delta $(THRUM_LAYERS)
 # How test binaries are linked whose allocations can be made to fail (test/failing.h).
 comma := ,
 WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
+LINK_ctx   := $(addprefix -Wl$(comma)--wrap=,aligned_alloc madvise mmap mprotect syscall)
 LINK_delta := $(WRAP_ALLOC)
 LINK_grpc  := $(WRAP_ALLOC) \
 	$(addprefix -Wl$(comma)--wrap=,nghttp2_session_client_new2 nghttp2_session_server_new2)
@@ -230,22 +231,46 @@ endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_rules,$(p))))
 
 # One-file programs that need no list: every test/examples/*.c, test/bench/*.c and test/fuzz/fuzz_*.c.
-# Examples see the public headers alone; the others are linked with everything.
+# Examples see the public headers alone, and check-examples sets their number of workers; the others are
+# linked with everything.
 EXAMPLES := $(patsubst test/examples/%.c,%,$(sort $(wildcard test/examples/*.c)))
 BENCHES  := $(patsubst test/bench/%.c,%,$(sort $(wildcard test/bench/*.c)))
 FUZZERS  := $(patsubst test/fuzz/%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 
-$(B)/examples/%: test/examples/%.c $(B)/libthrum.a
+$(B)/examples/%: test/examples/%.c $(B)/test/examples/run/workers.o $(B)/libthrum.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(CC) -Iinclude $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) \
-		-MMD -MP -MF $@.d -o $@ $^ $(call pkg_libs,$(PKG_thrum))
+		-Wl,--wrap=thrum_run -MMD -MP -MF $@.d -o $@ $^ $(call pkg_libs,$(PKG_thrum))
 
 $(addprefix $(B)/bench/,$(BENCHES)) $(addprefix $(B)/fuzz/,$(FUZZERS)): \
 		$(B)/%: $(B)/test/%.o $(B)/libupper.a $(B)/libthrum.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(call pkg_libs,$(PKG_programs))
+
+# The scheduler's benchmark, and what others do on the same work. Boost.Context is linked statically: a
+# jump then takes no detour.
+$(B)/bench/sched: $(call obj,$(sort $(wildcard test/bench/sched/*.c))) $(B)/libthrum.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_thrum))
+
+PEERS := go boost-context boost-fiber
+$(B)/peers/setup: tools/dev/bootstrap
+	@mkdir -p $(@D)
+	$(Q)tools/dev/bootstrap peers
+	@touch $@
+
+$(B)/peers/go: $(sort $(wildcard test/bench/peers/*.go)) | $(B)/peers/setup
+	$(say) GO $@
+	$(Q)GO111MODULE=off GOFLAGS= GOCACHE='$(abspath $(B))/peers/cache' go build -o $@ $^
+
+$(B)/peers/boost-context: LIBS_peer := -l:libboost_context.a
+$(B)/peers/boost-fiber: LIBS_peer := -lboost_fiber -lboost_context
+$(B)/peers/boost-%: test/bench/peers/boost-%.cpp | $(B)/peers/setup
+	$(say) CXX $@
+	$(Q)$(CXX) -O2 -Wall -Wextra -pthread -o $@ $< $(LIBS_peer)
 
 PROGRAM_FILES := $(addprefix $(B)/,$(PROGRAMS))
 LIBRARY_FILES := $(B)/libthrum.a $(B)/libthrum.so $(B)/libthrum.so.$(SOMAJOR)
@@ -291,14 +316,18 @@ check-examples: $(addprefix $(B)/examples/,$(EXAMPLES)) ## test/examples against
 check-install: all ## install, build against it, run, uninstall
 	$(Q)CC="$(CC)" CXX="$(CXX)" test/install/run $(VERSION) $(MAKE) --no-print-directory VARIANT=$(VARIANT) B=$(B)
 
-lint-man: $(PROGRAM_FILES) ## manuals: mandoc, cross references, examples, options
-	$(Q)tools/dev/lint-man $(PROGRAM_FILES)
+lint-man: $(PROGRAM_FILES) ## manuals: mandoc, cross references, examples, functions, options
+	$(Q)CC="$(CC)" tools/dev/lint-man --self-test
+	$(Q)CC="$(CC)" tools/dev/lint-man $(PROGRAM_FILES)
 
 lint-sh: ## shellcheck on every script
 	$(Q)tools/dev/lint-sh
 
-bench: $(addprefix $(B)/bench/,$(BENCHES)) all ## test/bench, one after another
-	$(Q)tools/dev/run-benches $(B) $(or $(ONLY),$(BENCHES) $(notdir $(sort $(wildcard test/bench/*.sh))))
+bench: $(addprefix $(B)/bench/,$(BENCHES) sched) all ## test/bench, one after another
+	$(Q)W='$(W)' ROUNDS='$(ROUNDS)' tools/dev/run-benches $(B) $(or $(ONLY),$(BENCHES) sched)
+
+bench-peers: $(B)/bench/sched $(addprefix $(B)/peers/,$(PEERS)) ## the scheduler beside Go and Boost: ROUNDS=5 W="workload …"
+	$(Q)W='$(W)' ROUNDS='$(ROUNDS)' tools/dev/bench-sched $(B) thrum $(PEERS)
 
 fuzz: ## replay each fuzzer's corpus and mutate it, under ASan: FUZZ_RUNS=20000, THRUM_SEED=1
 	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=asan B=$(call variant_dir,asan) run-fuzzers
@@ -310,7 +339,10 @@ demo: all ## the main job on a real tree; DIR=… picks it
 	$(Q)B='$(B)' $(if $(DIR),DIR='$(DIR)') tools/dev/demo
 
 # ---------------------------------------------------------------- install
+# A page is found by each name it has: the further ones are symlinks.
 MANUALS := $(sort $(wildcard man/*.[1-8]))
+each_man_link = tools/dev/man-links $(MANUALS) | while read -r name page; do $(1); done
+man_link := $(mandir)/man$${name\#\#*.}/$$name
 HEADERS := $(sort $(wildcard include/thrum.h include/thrum/*.h))
 dest = $(DESTDIR)$(1)
 
@@ -327,12 +359,14 @@ install: all ## under $(DESTDIR)$(prefix)
 		install -m 644 include/$$h $(call dest,$(includedir))/$$h; done
 	$(Q)set -e; for m in $(MANUALS); do \
 		install -D -m 644 $$m $(call dest,$(mandir))/man$${m##*.}/$${m##*/}; done
+	$(Q)$(call each_man_link,ln -sf $$page $(call dest,$(man_link)))
 
 uninstall: ## what install put there
 	$(Q)rm -f $(addprefix $(call dest,$(bindir))/,$(PROGRAMS)) $(addprefix $(call dest,$(libdir))/,libthrum.a \
 		libthrum.so libthrum.so.$(SOMAJOR) libthrum.so.$(VERSION) pkgconfig/libthrum.pc) \
 		$(addprefix $(call dest,$(includedir))/,$(HEADERS:include/%=%)) \
 		$(foreach m,$(MANUALS),$(call dest,$(mandir))/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+	$(Q)$(call each_man_link,rm -f $(call dest,$(man_link)))
 	$(Q)rmdir $(call dest,$(includedir))/thrum 2>/dev/null || true
 
 # ---------------------------------------------------------------- release and tools
@@ -358,6 +392,6 @@ help: ## this list
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
+.PHONY: all bench bench-peers check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
 	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh run-fuzzers \
 	uninstall

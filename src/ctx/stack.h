@@ -2,44 +2,93 @@
 #ifndef THRUM_CTX_STACK_H
 #define THRUM_CTX_STACK_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
- * Stacks: address space with a guard page below, memory only where it was touched. Used ones are
- * kept: a few per processor in a cache that needs no lock, more in a list of the process; above
- * that the memory goes back.
+ * Stacks: address space with a guard below, memory only where it was touched. A stack's size is a
+ * power of two and counts its guard, so that stacks lie at exact distances: the page tables of a
+ * million parked threads weigh as much as their address space is wide. Used ones are kept, a few
+ * per processor in a cache that needs no lock, the others in the process's pool, until a trim or a
+ * decay gives their memory back.
  */
 
 enum {
 	THRUM__STACK_DEFAULT = 256 * 1024,
 	THRUM__STACK_CACHE = 32, /* stacks one processor keeps */
-	THRUM__STACK_POOL = 1024 /* stacks the process keeps, of one size */
+	THRUM__STACK_POOL = 1024 /* used stacks of one size that the pool keeps beyond a run */
 };
 
 struct thrum__stack {
-	void *base;  /* lowest usable address; the guard is below. NULL: no stack */
-	size_t size; /* usable bytes */
+	void *base;     /* lowest usable address; the guard is below. NULL: no stack */
+	size_t size;    /* usable bytes */
+	uintptr_t home; /* where it belongs; all that need be kept of it: see thrum__stack_at */
 };
 
 /* One processor's cache, all of one size. All-zero is empty. One user at a time. */
 struct thrum__stack_cache {
-	void *slots[THRUM__STACK_CACHE];
+	uintptr_t slots[THRUM__STACK_CACHE]; /* homes */
 	size_t size;
 	unsigned count;
 };
 
-/* The size a request of `want` bytes (0: the default) is rounded to; 0 if it is absurdly large. */
+/*
+ * The size, guard included, of a stack for a request of `want` bytes (0: the default): a power of
+ * two of which at least 15/16 of the request is usable. 0 if the request is absurdly large.
+ */
 size_t thrum__stack_size(size_t want);
 
+/* True if a stack of this size is mapped for each use. Only these may fail while others work. */
+bool thrum__stack_is_large(size_t size);
+
+/* Bytes below a stack's base that fault. */
+size_t thrum__stack_guard(void);
+
 /*
- * A stack of thrum__stack_size(size) bytes: from the cache, the pool or the kernel. 0 or -ENOMEM.
+ * A stack of a size from thrum__stack_size: from the cache, the pool or the kernel. 0 or -ENOMEM.
  */
 int thrum__stack_get(struct thrum__stack_cache *cache, size_t size, struct thrum__stack *out);
 
 /* Gives a stack back. Nobody may be running on it. */
 void thrum__stack_put(struct thrum__stack_cache *cache, struct thrum__stack *stack);
 
-/* Empties a cache into the pool. */
+/* The stack in use that belongs there. */
+struct thrum__stack thrum__stack_at(uintptr_t home);
+
+/* Empties a cache into the pool. The cache's one user, or while it has none. */
+void thrum__stack_cache_trim(struct thrum__stack_cache *cache);
+
+/* The same for good; of what the pool then has, THRUM__STACK_POOL of each size stay. */
 void thrum__stack_cache_fini(struct thrum__stack_cache *cache);
+
+/*
+ * Gives all memory of the pool back to the kernel, and the address space where nothing near is in
+ * use. For when all is idle. Any thread; a burst of 100,000 stacks takes some 50 ms.
+ */
+void thrum__stack_trim(void);
+
+/*
+ * Gives back half of the used stacks that the pool has had to spare all the time since the last
+ * call. For a busy process, once a second: a burst is forgotten within some seconds. Any thread.
+ */
+void thrum__stack_decay(void);
+
+struct thrum__stack_stats {
+	size_t mapped; /* stacks, in use or not; large ones do not count */
+	size_t free;   /* of these: in the pool */
+	size_t used;   /* of these: with memory */
+};
+
+/* What the process has. Any thread. */
+struct thrum__stack_stats thrum__stack_stats(void);
+
+/*
+ * High-water mark of one life. clean makes the whole stack zero, before its first frame; used then
+ * tells, after its last, the bytes from the deepest that is not zero to the end. Pages that went to
+ * swap meanwhile count as untouched.
+ */
+void thrum__stack_clean(const struct thrum__stack *stack);
+size_t thrum__stack_used(const struct thrum__stack *stack);
 
 #endif

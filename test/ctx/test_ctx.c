@@ -2,7 +2,6 @@
 #include <check.h>
 #include <execinfo.h>
 #include <fenv.h>
-#include <sys/mman.h>
 
 #include "base/base.h"
 #include "ctx/ctx.h"
@@ -153,41 +152,6 @@ START_TEST(a_backtrace_ends_at_the_entry)
 }
 END_TEST
 
-START_TEST(stacks_are_recycled_and_bounded)
-{
-	enum { COUNT = THRUM__STACK_POOL + THRUM__STACK_CACHE + 100 };
-	static struct thrum__stack stacks[COUNT];
-	size_t size = thrum__stack_size(1);
-	ck_assert_uint_ge(size, 16384);
-	for (int i = 0; i < COUNT; i++) {
-		ck_assert_int_eq(thrum__stack_get(&cache, size, &stacks[i]), 0);
-		memset((char *)stacks[i].base + size - 64, 1, 64);
-	}
-	void *last = stacks[COUNT - 1].base;
-	for (int i = COUNT - 1; i >= 0; i--)
-		thrum__stack_put(&cache, &stacks[i]);
-	ck_assert_uint_eq(cache.count, THRUM__STACK_CACHE);
-	/* The first ones given back sit in the cache, its top is used again. */
-	ck_assert_int_eq(thrum__stack_get(&cache, size, &stack), 0);
-	ck_assert_ptr_ne(stack.base, NULL);
-	ck_assert_uint_eq(stack.size, size);
-	thrum__stack_put(&cache, &stack);
-	bool found = false;
-	for (unsigned i = 0; i < cache.count; i++)
-		found = found || cache.slots[i] == last;
-	ck_assert(found);
-	thrum__stack_cache_fini(&cache);
-}
-END_TEST
-
-START_TEST(absurd_stack_sizes_are_refused)
-{
-	ck_assert_uint_eq(thrum__stack_size(SIZE_MAX), 0);
-	struct thrum__stack huge;
-	ck_assert_int_eq(thrum__stack_get(&cache, (size_t)1 << 47, &huge), -12 /* ENOMEM */);
-}
-END_TEST
-
 static int __attribute__((noinline)) recurse(volatile int depth)
 {
 	volatile char frame[512];
@@ -212,40 +176,6 @@ START_TEST(an_overflow_hits_the_guard)
 }
 END_TEST
 
-/* ---------------------------------------------------------------- too many mappings */
-
-enum { PAGE = 4096, MAPPINGS = 300000, CROWD = THRUM__STACK_POOL + 2 * THRUM__STACK_CACHE };
-
-/*
- * Uses up all mappings the process may have: every other page is of another kind. Where a system
- * allows more the test only shows that nothing breaks.
- */
-static void use_up_mappings(char *from)
-{
-	for (size_t i = 0; i < MAPPINGS; i += 2)
-		if (mprotect(from + i * PAGE, PAGE, PROT_READ) != 0)
-			return;
-}
-
-START_TEST(stacks_are_given_back_although_no_mapping_can_be_split)
-{
-	static struct thrum__stack stacks[CROWD];
-	char *space = mmap(NULL, (size_t)MAPPINGS * PAGE, PROT_NONE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ck_assert_ptr_ne(space, MAP_FAILED);
-	for (int i = 0; i < CROWD; i++)
-		ck_assert_int_eq(thrum__stack_get(&cache, thrum__stack_size(1), &stacks[i]), 0);
-	use_up_mappings(space);
-	/* The odd ones last: each lies between two others, in one mapping with them or not. */
-	for (int i = 0; i < CROWD; i += 2)
-		thrum__stack_put(&cache, &stacks[i]);
-	for (int i = 1; i < CROWD; i += 2)
-		thrum__stack_put(&cache, &stacks[i]);
-	munmap(space, (size_t)MAPPINGS * PAGE);
-	thrum__stack_cache_fini(&cache);
-}
-END_TEST
-
 Suite *suite_ctx(void)
 {
 	Suite *suite = suite_create("ctx/ctx");
@@ -256,15 +186,10 @@ Suite *suite_ctx(void)
 	tcase_add_test(basic, rounding_modes_belong_to_the_context);
 #endif
 	tcase_add_test(basic, a_backtrace_ends_at_the_entry);
-	tcase_add_test(basic, stacks_are_recycled_and_bounded);
-	tcase_add_test(basic, absurd_stack_sizes_are_refused);
 #if defined(THRUM__ASAN) || defined(THRUM__TSAN)
 	/* The sanitizer's own handler reports the fault and exits. */
 	(void)an_overflow_hits_the_guard;
-	/* It needs mappings of its own. */
-	(void)stacks_are_given_back_although_no_mapping_can_be_split;
 #else
-	tcase_add_test(basic, stacks_are_given_back_although_no_mapping_can_be_split);
 	tcase_add_test_raise_signal(basic, an_overflow_hits_the_guard, 11 /* SIGSEGV */);
 #endif
 	suite_add_tcase(suite, basic);
