@@ -47,7 +47,8 @@ LAYERS := $(THRUM_LAYERS) $(UPPER_LAYERS)
 SRC_base    := buf.c check.c clock.c error.c lock.c log.c
 SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
-SRC_sched   := blocking.c claim.c cpus.c deque.c dispatch.c machine.c queue.c runtime.c thread.c wait.c
+SRC_sched   := blocking.c claim.c cpus.c deque.c dispatch.c fork.c handoff.c idle.c machine.c \
+	monitor.c queue.c runtime.c spawn.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
 SRC_sync    := cond.c mutex.c semaphore.c waitgroup.c waitq.c
 SRC_chan    := channel.c

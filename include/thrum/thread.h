@@ -19,16 +19,30 @@ typedef void *(*thrum_fn)(void *arg);
 /* How a runtime is set up. All-zero means the defaults. */
 struct thrum_config {
 	unsigned workers;      /* OS threads that run green threads; 0: one for each usable CPU */
-	size_t stack_size;     /* bytes of stack for a green thread; 0: 256 KiB */
-	unsigned reserved_[4]; /* zero */
+	unsigned detached_max; /* hogs that may hold an OS thread of their own at once; 0: 256 */
+	size_t stack_size;     /* bytes of stack for a green thread, guard included; 0: 256 KiB */
+	/*
+	 * Nanoseconds from the first thread's return until those that have not ended yet are
+	 * named on standard error; 0: two seconds, < 0: never.
+	 */
+	int64_t shutdown_report;
+	uintptr_t reserved_[4]; /* zero */
 };
 
 /* How one green thread is set up. All-zero means the defaults. */
 struct thrum_attr {
-	const char *name;        /* for debugging; borrowed for the thread's life; may be NULL */
-	size_t stack_size;       /* bytes; 0: the runtime's default */
-	uintptr_t reserved_[3];  /* zero */
+	const char *name;       /* for debugging; borrowed for the thread's life; may be NULL */
+	size_t stack_size;      /* bytes; 0: the runtime's default */
+	unsigned flags;         /* THRUM_CHILD_FIRST or 0 */
+	uintptr_t reserved_[3]; /* zero */
 };
+
+/*
+ * The child runs at once, in the caller's place, and the caller goes where other workers may steal
+ * it: for fork-join code that wants to go depth first without waiting for the join. Then
+ * thrum_spawn may suspend. Ignored for a pinned caller.
+ */
+#define THRUM_CHILD_FIRST 1u
 
 #define THRUM_STRINGIFY_(x)  #x
 #define THRUM_STRINGIFY__(x) THRUM_STRINGIFY_(x)
@@ -103,6 +117,16 @@ THRUM_API void thrum_shield_end(void);
 THRUM_API void thrum_yield(void);
 
 /*
+ * Keeps the calling green thread on the OS thread it is on, until unpin: for libraries that keep
+ * state for each OS thread. That OS thread runs no other green thread meanwhile, so each
+ * suspension costs two switches of OS threads. Nests; an unpin without its pin aborts; the
+ * end of the thread unpins. Context: green thread (no effect elsewhere). Suspends: pin may, unpin
+ * never. Since: 0.1.
+ */
+THRUM_API void thrum_pin(void);
+THRUM_API void thrum_unpin(void);
+
+/*
  * The calling green thread (borrowed), or NULL on a plain OS thread. Suspends: never.
  * Since: 0.1.
  */
@@ -126,6 +150,18 @@ THRUM_API unsigned thrum_workers(void);
  * before the call happens before fn, and fn before the return. Since: 0.1.
  */
 THRUM_NODISCARD THRUM_API int thrum_blocking(thrum_fn fn, void *arg, void **result);
+
+/*
+ * What stands between begin and end may block or compute for long: begin gives the worker's queues,
+ * timers and descriptors to another OS thread at once, and the caller goes on by itself on its
+ * own. Without it the same happens by itself after some milliseconds, if others wait. end takes
+ * the caller back among the others; it may go on on another OS thread. Nests; an end without its
+ * begin aborts. Where no OS thread is to be had, or detached_max are out already, begin does
+ * nothing. Context: green thread (no effect elsewhere). Suspends: begin never, end may. Not a
+ * cancellation point. Since: 0.1.
+ */
+THRUM_API void thrum_blocking_begin(void);
+THRUM_API void thrum_blocking_end(void);
 
 #ifdef __cplusplus
 }

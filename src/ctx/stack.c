@@ -157,6 +157,16 @@ static struct thrum__slab *first_of(struct thrum__list *list)
 	return link == NULL ? NULL : thrum__container_of(link, struct thrum__slab, link);
 }
 
+void thrum__stack_lock_all(void)
+{
+	thrum__lock(&pool.lock);
+}
+
+void thrum__stack_unlock_all(void)
+{
+	thrum__unlock(&pool.lock);
+}
+
 /* ---------------------------------------------------------------- taking and giving */
 
 /* Up to `count` homes from the pool. */

@@ -74,6 +74,10 @@ void thrum__stack_trim(void);
  */
 void thrum__stack_decay(void);
 
+/* Around a fork. */
+void thrum__stack_lock_all(void);
+void thrum__stack_unlock_all(void);
+
 struct thrum__stack_stats {
 	size_t mapped; /* stacks, in use or not; large ones do not count */
 	size_t free;   /* of these: in the pool */

@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include "reactor/reactor_internal.h"
+#include "sched/driver.h"
 #include "sched/sched.h"
 
 /*
@@ -123,6 +124,16 @@ static void give_free(struct thrum__pollable *pollable)
 {
 	thrum__lock(&all.lock);
 	thrum__list_push_back(&all.free, &pollable->link);
+	thrum__unlock(&all.lock);
+}
+
+void thrum__driver_lock_all(void)
+{
+	thrum__lock(&all.lock);
+}
+
+void thrum__driver_unlock_all(void)
+{
 	thrum__unlock(&all.lock);
 }
 

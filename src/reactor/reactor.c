@@ -131,7 +131,7 @@ static int loop_make(struct thrum__reactor *reactor)
 	err = watch(reactor, uv_backend_fd(&reactor->loop), DATA_LOOP);
 	if (err != 0)
 		uv_loop_close(&reactor->loop);
-	reactor->loop_made = err == 0;
+	__atomic_store_n(&reactor->loop_made, err == 0, __ATOMIC_RELAXED);
 	return err;
 }
 
@@ -218,6 +218,15 @@ void thrum__driver_poll(struct thrum__driver *driver, int64_t max_wait_ns)
 	}
 	if (loop_ready)
 		loop_run(reactor);
+}
+
+bool thrum__driver_armed(struct thrum__driver *driver)
+{
+	struct thrum__reactor *reactor = reactor_of(driver);
+	thrum__lock(&reactor->lock);
+	bool armed = !thrum__list_empty(&reactor->pollables);
+	thrum__unlock(&reactor->lock);
+	return armed || __atomic_load_n(&reactor->loop_made, __ATOMIC_RELAXED);
 }
 
 void thrum__driver_wake(struct thrum__driver *driver)

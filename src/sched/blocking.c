@@ -47,6 +47,23 @@ static void pool_init(void)
 	pthread_condattr_destroy(&attr);
 }
 
+void thrum__blocking_lock_all(void)
+{
+	pthread_mutex_lock(&pool.mutex);
+}
+
+void thrum__blocking_unlock_all(void)
+{
+	pthread_mutex_unlock(&pool.mutex);
+}
+
+void thrum__blocking_reset(void)
+{
+	pool.queued = pool.idle = pool.threads = 0;
+	pool.jobs = (struct thrum__list){0};
+	pool.once = (pthread_once_t)PTHREAD_ONCE_INIT; /* its condition may have had waiters */
+}
+
 static void run_call(struct thrum__job *job)
 {
 	struct call *call = thrum__container_of(job, struct call, job);

@@ -75,10 +75,11 @@ static void slot_set(struct thrum__deque_array *array, int64_t index, void *item
 	__atomic_store_n(&array->slots[index & array->mask], item, __ATOMIC_RELAXED);
 }
 
-int thrum__deque_init(struct thrum__deque *deque, size_t capacity)
+int thrum__deque_init(struct thrum__deque *deque, size_t capacity, bool alone)
 {
 	CHECK(capacity > 0 && (capacity & (capacity - 1)) == 0);
-	*deque = (struct thrum__deque){.array = array_create((int64_t)capacity)};
+	*deque = (struct thrum__deque){
+		.array = array_create((int64_t)capacity), .alone = alone};
 	return deque->array == NULL ? -ENOMEM : 0;
 }
 

@@ -17,8 +17,8 @@ struct thrum__deque {
 	bool alone; /* nobody ever steals: the owner needs no barrier */
 };
 
-/* capacity: a power of two. 0 or -ENOMEM. */
-int thrum__deque_init(struct thrum__deque *deque, size_t capacity);
+/* capacity: a power of two. alone: nobody will ever steal. 0 or -ENOMEM. */
+int thrum__deque_init(struct thrum__deque *deque, size_t capacity, bool alone);
 
 /* Nobody may be stealing any more. Frees every array there ever was. */
 void thrum__deque_fini(struct thrum__deque *deque);

@@ -261,7 +261,7 @@ struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor)
 	if (thread == NULL)
 		return NULL;
 	if (thread->pinned != NULL ||
-		(thread->stack.base == NULL && !thrum__thread_start(processor, thread))) {
+		(thread->home == 0 && !thrum__thread_start(processor, thread))) {
 		processor->next = thread;
 		return NULL;
 	}

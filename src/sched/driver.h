@@ -2,6 +2,7 @@
 #ifndef THRUM_DRIVER_H
 #define THRUM_DRIVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -20,6 +21,13 @@ void thrum__driver_close(struct thrum__driver *driver);
  * ever). May return early. Runs on a scheduler's stack, one caller at a time.
  */
 void thrum__driver_poll(struct thrum__driver *driver, int64_t max_wait_ns);
+
+/* Is there anything that a poll could find, now or later? A snapshot. Any thread. */
+bool thrum__driver_armed(struct thrum__driver *driver);
+
+/* What all drivers of the process share, around a fork. */
+void thrum__driver_lock_all(void);
+void thrum__driver_unlock_all(void);
 
 /* Ends the sleep that is going on, or the next one. Any thread. */
 void thrum__driver_wake(struct thrum__driver *driver);

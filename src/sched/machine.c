@@ -126,8 +126,11 @@ static struct thrum_thread *pick(
 	struct thrum__machine *machine, struct thrum_thread *self, enum thrum__action action)
 {
 	struct thrum__processor *processor = machine->processor;
-	if (processor == NULL)
+	if (processor == NULL) {
+		if (machine->runtime->forked)
+			thrum__fork_abort(self);
 		return NULL;
+	}
 	if (machine->carried != NULL) {
 		struct thrum_thread *chain = machine->carried;
 		if (action == THRUM__ACT_EXIT) {
@@ -167,10 +170,11 @@ struct thrum__machine *thrum__suspend(struct thrum__machine *machine, struct thr
 
 bool thrum__thread_start(struct thrum__processor *processor, struct thrum_thread *thread)
 {
-	size_t size = thread->stack.size;
-	if (thrum__stack_get(&processor->stacks, size, &thread->stack) != 0)
+	struct thrum__stack stack;
+	if (thrum__stack_get(&processor->stacks, (size_t)1 << thread->stack_log2, &stack) != 0)
 		return false;
-	thrum__ctx_init(&thread->ctx, &thread->stack, thrum__thread_main, thread);
+	thread->home = stack.home;
+	thrum__ctx_init(&thread->ctx, &stack, thrum__thread_main, thread);
 	return true;
 }
 
@@ -211,7 +215,7 @@ static void start_later(struct thrum__processor *processor, struct thrum_thread 
 
 static void run(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	if (thread->stack.base == NULL && !thrum__thread_start(machine->processor, thread)) {
+	if (thread->home == 0 && !thrum__thread_start(machine->processor, thread)) {
 		start_later(machine->processor, thread);
 		return;
 	}

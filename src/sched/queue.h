@@ -8,8 +8,8 @@ struct thrum_thread;
 
 /*
  * A FIFO of runnable green threads: a short lock, linked through thread->link, and a count that
- * may be read without the lock. All-zero is empty. Used as a processor's inbox and as the
- * runtime's inject queue.
+ * may be read without the lock. All-zero is empty. Used for what comes from outside: a
+ * processor's mail and the runtime's inject queue.
  */
 struct thrum__queue {
 	struct thrum__lock lock;
@@ -22,13 +22,6 @@ uint32_t thrum__queue_push(struct thrum__queue *queue, struct thrum_thread *thre
 
 /* The oldest one, or NULL. */
 struct thrum_thread *thrum__queue_pop(struct thrum__queue *queue);
-
-/*
- * Moves the older `count` of `from` (fewer, if there are fewer) to the end of `to`, and returns
- * the first of them instead of moving it.
- */
-struct thrum_thread *thrum__queue_move(
-	struct thrum__queue *from, struct thrum__queue *to, uint32_t count);
 
 static inline uint32_t thrum__queue_count(const struct thrum__queue *queue)
 {

@@ -39,20 +39,21 @@ struct thrum_thread {
 	/* What a switch touches, in one cache line. */
 	struct thrum__parker parker;
 	struct thrum__ctx ctx;
-	struct thrum__stack stack;    /* no base: not started yet, and size is what it will be */
-	struct thrum_thread *link;    /* in the one queue, chain or free list it is in */
-	struct thrum__wait *joiner;   /* atomic */
-	uint32_t refs;		      /* atomic; 0: free. May be read at any time */
-	uint16_t cancelled;	      /* atomic */
-	uint16_t shield;	      /* own depth */
+	uintptr_t home;		    /* of its stack (thrum__stack_at); 0: not started yet */
+	struct thrum_thread *link;  /* in the one queue, chain or free list it is in */
+	struct thrum__wait *joiner; /* atomic */
+	uint32_t refs;		    /* atomic; 0: free. May be read at any time */
+	uint16_t cancelled;	    /* atomic */
+	uint16_t shield;	    /* own depth */
+	struct thrum__machine *pinned; /* NULL: runs anywhere */
+	uint16_t pins, blocking;       /* own depths */
+	uint8_t stack_log2;	       /* of the stack's size */
 	/* The rest. */
 	struct thrum__runtime *runtime; /* atomic; of the last life, maybe gone, while free */
 	thrum_fn fn;
 	void *arg; /* once ended: the result */
 	const char *name, *site;
 	const char *reason; /* why it waits, for reports */
-	struct thrum__machine *pinned; /* NULL: runs anywhere */
-	uint32_t pins, blocking;       /* own depths */
 	uint64_t id;
 } __attribute__((aligned(THRUM__CACHELINE)));
 
@@ -155,7 +156,7 @@ struct thrum__runtime {
 	bool forked;	   /* this is a fork's child: none of the OS threads exist */
 	bool migrate;	   /* debug: hand every yielded and woken thread to another processor */
 	uint32_t fenced;   /* CLAIM_FENCED, where membarrier is missing */
-	size_t stack_size;
+	uint8_t stack_log2;
 	int64_t shutdown_report;
 	struct thrum_thread *first;
 	unsigned count; /* of processors */
@@ -292,8 +293,10 @@ void thrum__timers_fire(struct thrum__processor *processor);
 
 /*
  * A join on a thread that the caller, entered, has just taken off the deque, with the wait
- * registered there: runs it. Leaves. Returns as a park does.
+ * registered there: runs it. Leaves. Returns as a park does, or JOINED_CARRIED: it ended before it
+ * suspended, and both its references are the caller's.
  */
+enum { THRUM__JOINED = 1, THRUM__JOINED_CARRIED = 2 };
 int thrum__wait_carried(struct thrum__machine *machine, struct thrum_thread *self,
 	struct thrum_thread *child, struct thrum__wait *wait, thrum_deadline when);
 
@@ -340,6 +343,14 @@ void thrum__monitor_wake(struct thrum__runtime *runtime);
 
 /* Once per process. */
 void thrum__fork_init(void);
+/* A thread is about to suspend in a fork's child. */
+_Noreturn void thrum__fork_abort(const struct thrum_thread *thread);
+void thrum__wait_lock_all(void);
+void thrum__wait_unlock_all(void);
+void thrum__blocking_lock_all(void);
+void thrum__blocking_unlock_all(void);
+/* In a fork's child: none of the pool's threads exist. */
+void thrum__blocking_reset(void);
 
 /* ---------------------------------------------------------------- cpus.c */
 

@@ -88,7 +88,7 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 		    &thread->joiner, &nobody, wait, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
 			sched_yield();
-		return 1;
+		return THRUM__JOINED;
 	}
 	return thrum__wait_park(wait, "join", deadline);
 }
@@ -107,7 +107,7 @@ static bool run_child(struct thrum_thread *self, struct thrum_thread *child,
 		return false;
 	}
 	if (child->pinned != NULL ||
-		(child->stack.base == NULL && !thrum__thread_start(processor, child))) {
+		(child->home == 0 && !thrum__thread_start(processor, child))) {
 		thrum__ready_spawned(processor, child);
 		thrum__leave(machine);
 		return false;
@@ -125,9 +125,9 @@ int thrum_join(struct thrum_thread *thread, void **result, thrum_deadline deadli
 	struct thrum_thread *self = thrum_self();
 	if (thread == self)
 		return -EDEADLK;
+	int err = THRUM__JOINED;
 	if (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED) {
 		struct thrum__wait wait;
-		int err;
 		thrum__wait_init(&wait);
 		if (!run_child(self, thread, &wait, deadline, &err))
 			err = wait_end(thread, &wait, deadline);
@@ -138,7 +138,10 @@ int thrum_join(struct thrum_thread *thread, void **result, thrum_deadline deadli
 	}
 	if (result != NULL)
 		*result = thread->arg;
-	thrum__thread_unref(thread);
+	if (err == THRUM__JOINED_CARRIED)
+		thrum__thread_unref_both(thread);
+	else
+		thrum__thread_unref(thread);
 	return 0;
 }
 

@@ -238,8 +238,8 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	__atomic_store_n(&thread->cancelled, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->joiner, NULL, __ATOMIC_RELAXED);
 	thread->shield = 0;
-	thread->stack.base = NULL;
-	thread->stack.size = runtime->stack_size;
+	thread->home = 0;
+	thread->stack_log2 = runtime->stack_log2;
 	thread->fn = fn;
 	thread->arg = arg;
 	thread->name = NULL;
@@ -250,7 +250,8 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	if (attr != NULL) {
 		thread->name = attr->name;
 		if (attr->stack_size != 0)
-			thread->stack.size = thrum__stack_size(attr->stack_size);
+			thread->stack_log2 =
+				(uint8_t)__builtin_ctzll(thrum__stack_size(attr->stack_size));
 	}
 	thread->id = take_id(processor);
 	count_born(runtime, processor);
@@ -262,12 +263,18 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 /* Gives back what it ran on. */
 static void strip(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	static struct thrum__stack_cache none = {.full = true};
 	struct thrum__processor *processor = machine->processor;
+	struct thrum__stack stack = thrum__stack_at(thread->home);
 	if (thread->pinned != NULL) /* ended without unpin */
 		thread->pinned->kept = NULL;
 	thrum__ctx_fini(&thread->ctx);
-	thrum__stack_put(processor != NULL ? &processor->stacks : &none, &thread->stack);
+	if (processor != NULL) {
+		thrum__stack_put(&processor->stacks, &stack);
+	} else {
+		struct thrum__stack_cache cache = {0};
+		thrum__stack_put(&cache, &stack);
+		thrum__stack_cache_trim(&cache);
+	}
 	count_ended(machine->runtime, processor);
 }
 
@@ -288,7 +295,7 @@ void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thre
 		thrum__runtime_stop(runtime);
 	struct thrum__wait *joiner =
 		__atomic_exchange_n(&thread->joiner, THRUM__ENDING, __ATOMIC_ACQ_REL);
-	bool wake = joiner != NULL && thrum__wait_claim(joiner, 1);
+	bool wake = joiner != NULL && thrum__wait_claim(joiner, THRUM__JOINED);
 	__atomic_store_n(&thread->joiner, THRUM__ENDED, __ATOMIC_RELEASE);
 	if (wake)
 		thrum__wait_wake(joiner);

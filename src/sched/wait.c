@@ -111,6 +111,16 @@ static struct thrum__parker *os_parker(void)
 	return &parker->parker;
 }
 
+void thrum__wait_lock_all(void)
+{
+	thrum__lock(&os_parkers.lock);
+}
+
+void thrum__wait_unlock_all(void)
+{
+	thrum__unlock(&os_parkers.lock);
+}
+
 /* ---------------------------------------------------------------- claim and wake */
 
 void thrum__wait_init(struct thrum__wait *wait)
@@ -290,7 +300,7 @@ int thrum__wait_carried(struct thrum__machine *machine, struct thrum_thread *sel
 	/* In this order: an end that claims does so before it is ENDED. */
 	if (__atomic_load_n(&child->joiner, __ATOMIC_ACQUIRE) == THRUM__ENDED &&
 		__atomic_load_n(&wait->state, __ATOMIC_RELAXED) == THRUM__WAIT_PENDING)
-		wait->state = 1;
+		wait->state = THRUM__JOINED_CARRIED;
 	else
 		machine = park_until(machine, self, wait);
 	if (when != THRUM_FOREVER)

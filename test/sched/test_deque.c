@@ -23,7 +23,7 @@ START_TEST(one_thread_agrees_with_a_plain_array)
 	uintptr_t model[CAP], next = 1;
 	int head = 0, tail = 0;
 	struct thrum__deque deque;
-	ck_assert_int_eq(thrum__deque_init(&deque, 4), 0);
+	ck_assert_int_eq(thrum__deque_init(&deque, 4, false), 0);
 	for (int step = 0; step < 20000; step++) {
 		uint64_t op = thrum__splitmix64(&seed) % 4;
 		bool lost = false;
@@ -80,7 +80,7 @@ START_TEST(an_owner_and_thieves_get_every_item_once)
 	struct contest contest = {.seen = calloc(ITEMS, sizeof(uint32_t))};
 	pthread_t threads[THIEVES];
 	ck_assert_ptr_nonnull(contest.seen);
-	ck_assert_int_eq(thrum__deque_init(&contest.deque, 4), 0);
+	ck_assert_int_eq(thrum__deque_init(&contest.deque, 4, false), 0);
 	for (int i = 0; i < THIEVES; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, thief, &contest), 0);
 	for (uintptr_t item = 1; item <= ITEMS;) {
