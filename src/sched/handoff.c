@@ -138,6 +138,7 @@ static void hand(struct thrum__machine *machine, struct thrum__processor *proces
 void thrum__machine_give(struct thrum__machine *machine, struct thrum__processor *processor)
 {
 	hand(machine, processor, NULL, NULL);
+	thrum__futex_wake(&machine->baton, 1);
 }
 
 /* The machine goes on without its processor. Under machine_lock, by itself. */

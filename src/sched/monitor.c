@@ -151,7 +151,7 @@ static void look(struct thrum__processor *processor, int64_t now)
 	set_tokens(processor, waited);
 	if (waited || thrum__processor_load(processor) > 1)
 		thrum__notify(processor->runtime);
-	if (polls == watch->polls)
+	if (polls == watch->polls && dispatches != watch->dispatches)
 		__atomic_fetch_or(&processor->urgent, THRUM__URGENT_POLL, __ATOMIC_RELAXED);
 	watch->polls = polls;
 	if (dispatches == watch->dispatches) {
