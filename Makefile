@@ -90,12 +90,16 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 	test_index.c test_intent.c test_model.c test_path.c test_root.c test_scan.c \
 	test_stranger.c test_ticket.c test_transfer.c test_tree.c test_vtime.c test_watch.c
 
+# The explorer is no layer, but is tested like one.
+TEST_explore := engine.c memory.c race.c subject.c sync.c test_deque.c test_engine.c
+
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
 NEEDS_noise   := base
 NEEDS_grpc    := base
 NEEDS_rpc     := grpc noise $(THRUM_LAYERS)
 NEEDS_replica := rpc grpc noise delta $(THRUM_LAYERS)
+NEEDS_explore := base ctx
 # How test binaries are linked whose allocations can be made to fail (test/failing.h).
 comma := ,
 WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
@@ -200,20 +204,50 @@ $(B)/libthrum.so.$(VERSION): $(THRUM_OBJ) src/libthrum.map
 $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 	$(Q)ln -sf $(<F) $@
 
+# ---------------------------------------------------------------- what the explorer explores
+# Each subject, test/explore/subject_<kind>.c, is compiled for its source as it is and for that source with
+# each change of test/explore/mutants/<kind>.<name>.sed; a change that changes nothing is an error. The
+# compiler reports the plain accesses as it would to TSan, and the explorer answers.
+SOURCE_deque := sched/deque.c
+SUBJECTS := $(patsubst SOURCE_%,%,$(filter SOURCE_%,$(.VARIABLES)))
+MUTANTS := $(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed)))
+OBJ_explore := $(patsubst %,$(B)/explore/%.o,$(addsuffix .real,$(SUBJECTS)) $(MUTANTS))
+
+compile_subject = $(CC) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -Wno-sign-compare -fsanitize=thread \
+	-DSUBJECT=$(1) -DSUBJECT_SOURCE='"$(2)"' -MMD -MP -c $< -o $@
+define SUBJECT_rules
+$(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
+	@mkdir -p $$(@D)
+	$$(say) CC $$@
+	$$(Q)$$(call compile_subject,real,$(SOURCE_$(1)))
+
+$(B)/gen/explore/$(1).%.c: test/explore/mutants/$(1).%.sed src/$(SOURCE_$(1))
+	@mkdir -p $$(@D)
+	$$(Q)sed -f $$< src/$(SOURCE_$(1)) > $$@
+	$$(Q)! cmp -s src/$(SOURCE_$(1)) $$@ || { echo "$$<: it changes nothing" >&2; exit 1; }
+
+$(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.c $(STAMP)
+	@mkdir -p $$(@D)
+	$$(say) CC $$@
+	$$(Q)$$(call compile_subject,$$*,explore/$(1).$$*.c)
+endef
+$(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
+
 # ---------------------------------------------------------------- tests: one binary per layer
 define TEST_rules
 $(B)/gen/test_$(1)_main.c: Makefile
 	@mkdir -p $$(@D)
 	$$(Q)tools/dev/gen-test-main $(1) $(filter test_%,$(TEST_$(1))) > $$@
 
-$(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,$(TEST_$(1)))) \
+$(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,$(TEST_$(1)))) $(OBJ_$(1)) \
 		$(if $(filter $(1),$(THRUM_LAYERS)),,$(call layer_obj,$(1))) \
 		$(foreach n,$(if $(filter $(1),$(THRUM_LAYERS)),$(THRUM_LAYERS),$(NEEDS_$(1))),$(call layer_obj,$(n)))
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $(LINK_$(1)) -o $$@ $$^ \
 		$$(call pkg_libs,check $(if $(filter $(1),$(THRUM_LAYERS)),$(PKG_thrum),$(PKG_$(1))))
 endef
-TESTED_LAYERS := $(foreach l,$(LAYERS),$(if $(TEST_$(l)),$(l)))
+# The explorer has one OS thread, where TSan has nothing to look for.
+TESTED_LAYERS := $(foreach l,$(LAYERS) $(if $(filter-out tsan,$(VARIANT)),explore),$(if $(TEST_$(l)),$(l)))
 $(foreach l,$(TESTED_LAYERS),$(eval $(call TEST_rules,$(l))))
 
 # T=layer[s] picks suites: make check-unit T="sched chan"
