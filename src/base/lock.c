@@ -10,15 +10,6 @@
 
 enum { SPINS = 100 };
 
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 void thrum__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns)
 {
 	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
@@ -40,7 +31,7 @@ void thrum__lock_slow(struct thrum__lock *lock)
 			__atomic_compare_exchange_n(
 				&lock->word, &free, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return;
-		cpu_relax();
+		thrum__cpu_relax();
 	}
 	while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0)
 		thrum__futex_wait(&lock->word, 2, -1);
