@@ -44,6 +44,7 @@ static bool start(struct thrum__processor *processor, struct thrum_thread *threa
 {
 	if (thrum__stack_get(&processor->stacks, thread->stack_size, &thread->stack) != 0)
 		return false;
+	thread->measured = thrum__census_begin(&processor->census, thread->site, &thread->stack);
 	thrum__ctx_init(&thread->ctx, &thread->stack, thrum__thread_main, thread);
 	return true;
 }
@@ -93,11 +94,13 @@ void thrum__machine_run(struct thrum__machine *machine)
 	thrum__ctx_adopt(&machine->ctx);
 	machine->os_id = gettid();
 	current_machine = machine;
+	thrum__overflow_arm();
 	for (;;) {
 		struct thrum_thread *thread = thrum__dispatch(machine);
 		if (thread == NULL)
 			break;
 		run(machine, thread);
 	}
+	thrum__overflow_disarm();
 	current_machine = NULL;
 }

@@ -6,8 +6,10 @@
 
 #include "base/base.h"
 #include "ctx/ctx.h"
+#include "sched/census.h"
 #include "sched/deque.h"
 #include "sched/driver.h"
+#include "sched/overflow.h"
 #include "sched/queue.h"
 #include "sched/sched.h"
 #include "time/timer.h"
@@ -40,6 +42,7 @@ struct thrum_thread {
 	uint32_t shield;	    /* own depth */
 	struct thrum__lock lock;    /* done, joiner */
 	bool done;
+	bool measured;		    /* its stack: thrum__census_end is due */
 	struct thrum__wait *joiner;
 	struct thrum_thread *link;  /* in the one queue or free list it is in */
 	struct thrum__runtime *runtime; /* atomic; of the last life, maybe gone, while free */
@@ -75,6 +78,7 @@ struct thrum__processor {
 	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
 	uint64_t random;
 	struct thrum__stack_cache stacks;
+	struct thrum__census census;
 	struct thrum_thread *free_threads;
 	uint32_t free_count;
 	uint64_t next_id, end_id;

@@ -186,6 +186,8 @@ void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thre
 {
 	struct thrum__runtime *runtime = machine->processor->runtime;
 	thrum__ctx_fini(&thread->ctx);
+	if (thread->measured)
+		thrum__census_end(&machine->processor->census, thread->site, &thread->stack);
 	thrum__stack_put(&machine->processor->stacks, &thread->stack);
 	if (thread == runtime->first)
 		thrum__runtime_stop(runtime);
