@@ -91,7 +91,8 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 	test_stranger.c test_ticket.c test_transfer.c test_tree.c test_vtime.c test_watch.c
 
 # The explorer is no layer, but is tested like one.
-TEST_explore := engine.c memory.c race.c subject.c sync.c test_deque.c test_engine.c
+TEST_explore := engine.c memory.c race.c subject.c sync.c test_claim.c test_deque.c test_engine.c \
+	test_lock.c test_queue.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
@@ -205,31 +206,33 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 	$(Q)ln -sf $(<F) $@
 
 # ---------------------------------------------------------------- what the explorer explores
-# Each subject, test/explore/subject_<kind>.c, is compiled for its source as it is and for that source with
-# each change of test/explore/mutants/<kind>.<name>.sed; a change that changes nothing is an error. The
-# compiler reports the plain accesses as it would to TSan, and the explorer answers.
-SOURCE_deque := sched/deque.c
-SUBJECTS := $(patsubst SOURCE_%,%,$(filter SOURCE_%,$(.VARIABLES)))
+# Each subject, test/explore/subject_<kind>.c, is compiled with its sources as they are and with each change of
+# test/explore/mutants/<kind>.<name>.sed. The compiler reports the plain accesses as it would to TSan, and the
+# explorer answers.
+SOURCES_claim := sched/claim.c sched/claim.h
+SOURCES_deque := sched/deque.c
+SOURCES_lock  := base/lock.c base/lock.h
+SOURCES_queue := sched/queue.c
+SUBJECTS := $(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c)))
 MUTANTS := $(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed)))
 OBJ_explore := $(patsubst %,$(B)/explore/%.o,$(addsuffix .real,$(SUBJECTS)) $(MUTANTS))
 
-compile_subject = $(CC) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -Wno-sign-compare -fsanitize=thread \
-	-DSUBJECT=$(1) -DSUBJECT_SOURCE='"$(2)"' -MMD -MP -c $< -o $@
+compile_subject = $(CC) $(1) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -fsanitize=thread -MMD -MP -c $< -o $@ $(2)
 define SUBJECT_rules
 $(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
-	$$(Q)$$(call compile_subject,real,$(SOURCE_$(1)))
+	$$(Q)$$(call compile_subject,-DSUBJECT=real)
 
-$(B)/gen/explore/$(1).%.c: test/explore/mutants/$(1).%.sed src/$(SOURCE_$(1))
+$(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,$(SOURCES_$(1))) test/explore/mutate
 	@mkdir -p $$(@D)
-	$$(Q)sed -f $$< src/$(SOURCE_$(1)) > $$@
-	$$(Q)! cmp -s src/$(SOURCE_$(1)) $$@ || { echo "$$<: it changes nothing" >&2; exit 1; }
+	$$(Q)test/explore/mutate $$< $$(basename $$@) $(SOURCES_$(1))
+	@touch $$@
 
-$(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.c $(STAMP)
+$(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.stamp $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
-	$$(Q)$$(call compile_subject,$$*,explore/$(1).$$*.c)
+	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -I$(B)/gen/explore/$(1).$$*,-w)
 endef
 $(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
 

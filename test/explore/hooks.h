@@ -7,7 +7,8 @@
  * other threads goes to the explorer. Its plain accesses are reported by the compiler
  * (-fsanitize=thread, answered by race.c), so this header comes before everything.
  *
- * The headers that the replacements would break come first, with the real thing.
+ * The headers that the replacements would break come first, with the real thing; but the lock is
+ * real, too, where EXPLORE_REAL_LOCK is defined.
  */
 #undef __SANITIZE_THREAD__ /* the instrumentation is ours: fences stay fences */
 
@@ -17,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if !defined(EXPLORE_REAL_LOCK)
 #include "base/base.h"
+#endif
 
 enum explore_rmw { EXPLORE_XCHG, EXPLORE_ADD, EXPLORE_SUB, EXPLORE_OR, EXPLORE_AND };
 
@@ -61,13 +64,17 @@ _Noreturn void explore_check_failed(const char *expr, const char *file, int line
 #define __atomic_compare_exchange_n(p, expected, desired, weak, success, failure) \
 	explore_cas(p, sizeof(*(p)), expected, (uint64_t)(desired), success, failure)
 #define __atomic_thread_fence(order) explore_fence(order)
+#define __atomic_signal_fence(order) ((void)(order)) /* to the compiler alone */
 
+#if defined(EXPLORE_REAL_LOCK)
+#include "base/base.h"
+#else
 #define thrum__lock(lock)		       explore_lock(lock)
 #define thrum__unlock(lock)		       explore_unlock(lock)
 #define thrum__futex_wait(word, expected, ns)  explore_futex_wait(word, expected, ns)
 #define thrum__futex_wake(word, count)	       explore_futex_wake(word, count)
 #define thrum__cpu_relax()		       explore_relax()
-#define thrum__membarrier()		       explore_membarrier()
+#endif
 #define malloc(size)			       explore_malloc(size)
 #define free(memory)			       explore_free(memory)
 #define thrum__check_failed		       explore_check_failed

@@ -157,7 +157,7 @@ static int view_index(const struct location *location)
 static struct message *message_add(struct location *location, uint64_t value)
 {
 	if (location->count == MAX_MESSAGES || memory.pooled == MAX_POOL)
-		engine_fail("the scenario stores more than the explorer holds");
+		engine_fail("no end: more stores than the explorer holds");
 	location->messages[location->count++] = (uint16_t)memory.pooled;
 	struct message *message = &memory.pool[memory.pooled++];
 	message->value = value;

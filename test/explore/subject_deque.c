@@ -10,7 +10,7 @@
 #define thrum__deque_shift SUBJECT_OWN(deque_shift)
 #define thrum__deque_steal SUBJECT_OWN(deque_steal)
 
-#include SUBJECT_SOURCE
+#include "sched/deque.c"
 
 #include "subject_deque.h"
 

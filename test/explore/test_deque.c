@@ -149,9 +149,7 @@ START_TEST(a_mutant_is_found)
 		struct explore_result result = explore_all(&scenario, scripts[i].most);
 		if (!result.found)
 			continue;
-		printf("%s: %s: %s, by execution %llu\n", deque->subject.name, scripts[i].name,
-			result.why, (unsigned long long)result.executions);
-		fflush(stdout);
+		subject_say(&deque->subject, scripts[i].name, &result);
 		return;
 	}
 	ck_abort_msg("nothing is wrong with the mutant %s", deque->subject.name);
