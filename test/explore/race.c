@@ -137,19 +137,20 @@ void __tsan_func_entry(void *caller)
 	(void)caller;
 }
 
-void __tsan_func_exit(void)
+void __tsan_func_exit(void *unused)
 {
+	(void)unused;
 }
 
 /* Whole structs: word by word. */
-void __tsan_read_range(void *address, unsigned long size)
+void __tsan_read_range(void *address, long size)
 {
-	for (unsigned long i = 0; i < size; i += 8)
+	for (long i = 0; i < size; i += 8)
 		explore_plain_read((char *)address + i);
 }
 
-void __tsan_write_range(void *address, unsigned long size)
+void __tsan_write_range(void *address, long size)
 {
-	for (unsigned long i = 0; i < size; i += 8)
+	for (long i = 0; i < size; i += 8)
 		explore_plain_write((char *)address + i);
 }
