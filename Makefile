@@ -47,8 +47,8 @@ LAYERS := $(THRUM_LAYERS) $(UPPER_LAYERS)
 SRC_base    := buf.c check.c clock.c error.c lock.c log.c
 SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
-SRC_sched   := blocking.c claim.c cpus.c deque.c dispatch.c fork.c handoff.c idle.c machine.c \
-	monitor.c queue.c runtime.c spawn.c thread.c wait.c
+SRC_sched   := blocking.c census.c claim.c cpus.c deque.c dispatch.c fork.c handoff.c idle.c machine.c \
+	monitor.c overflow.c queue.c runtime.c spawn.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
 SRC_sync    := cond.c mutex.c semaphore.c waitgroup.c waitq.c
 SRC_chan    := channel.c
@@ -76,7 +76,7 @@ PROTO_replica := replica/control.proto replica/peer.proto
 TEST_base    := test_buf.c test_log.c
 TEST_ctx     := test_ctx.c test_stack.c
 TEST_time    := test_timer.c
-TEST_sched   := bystanders.c test_deque.c test_dispatch.c test_fairness.c test_idle.c test_runtimes.c test_shutdown.c test_thread.c
+TEST_sched   := bystanders.c test_census.c test_deque.c test_dispatch.c test_fairness.c test_idle.c test_overflow.c test_runtimes.c test_shutdown.c test_thread.c
 TEST_reactor := test_loop.c test_pollable.c
 TEST_sync    := test_cond.c test_mutex.c test_semaphore.c test_waitgroup.c test_waitq.c
 TEST_chan    := test_channel.c test_channel_storm.c test_try_race.c
@@ -91,12 +91,17 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 	test_index.c test_intent.c test_model.c test_path.c test_root.c test_scan.c \
 	test_stranger.c test_ticket.c test_transfer.c test_tree.c test_vtime.c test_watch.c
 
+# The explorer is no layer, but is tested like one.
+TEST_explore := engine.c memory.c race.c subject.c sync.c test_claim.c test_deque.c test_engine.c \
+	test_lock.c test_queue.c
+
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
 NEEDS_noise   := base
 NEEDS_grpc    := base
 NEEDS_rpc     := grpc noise $(THRUM_LAYERS)
 NEEDS_replica := rpc grpc noise delta $(THRUM_LAYERS)
+NEEDS_explore := base ctx
 # How test binaries are linked whose allocations can be made to fail (test/failing.h).
 comma := ,
 WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
@@ -201,20 +206,52 @@ $(B)/libthrum.so.$(VERSION): $(THRUM_OBJ) src/libthrum.map
 $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 	$(Q)ln -sf $(<F) $@
 
+# ---------------------------------------------------------------- what the explorer explores
+# Each subject, test/explore/subject_<kind>.c, is compiled with its sources as they are and with each change of
+# test/explore/mutants/<kind>.<name>.sed. The compiler reports the plain accesses as it would to TSan, and the
+# explorer answers.
+SOURCES_claim := sched/claim.c sched/claim.h
+SOURCES_deque := sched/deque.c
+SOURCES_lock  := base/lock.c base/lock.h
+SOURCES_queue := sched/queue.c
+SUBJECTS := $(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c)))
+MUTANTS := $(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed)))
+OBJ_explore := $(patsubst %,$(B)/explore/%.o,$(addsuffix .real,$(SUBJECTS)) $(MUTANTS))
+
+compile_subject = $(CC) $(1) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -fsanitize=thread -MMD -MP -c $< -o $@ $(2)
+define SUBJECT_rules
+$(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
+	@mkdir -p $$(@D)
+	$$(say) CC $$@
+	$$(Q)$$(call compile_subject,-DSUBJECT=real)
+
+$(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,$(SOURCES_$(1))) test/explore/mutate
+	@mkdir -p $$(@D)
+	$$(Q)test/explore/mutate $$< $$(basename $$@) $(SOURCES_$(1))
+	@touch $$@
+
+$(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.stamp $(STAMP)
+	@mkdir -p $$(@D)
+	$$(say) CC $$@
+	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -I$(B)/gen/explore/$(1).$$*,-w)
+endef
+$(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
+
 # ---------------------------------------------------------------- tests: one binary per layer
 define TEST_rules
 $(B)/gen/test_$(1)_main.c: Makefile
 	@mkdir -p $$(@D)
 	$$(Q)tools/dev/gen-test-main $(1) $(filter test_%,$(TEST_$(1))) > $$@
 
-$(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,$(TEST_$(1)))) \
+$(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,$(TEST_$(1)))) $(OBJ_$(1)) \
 		$(if $(filter $(1),$(THRUM_LAYERS)),,$(call layer_obj,$(1))) \
 		$(foreach n,$(if $(filter $(1),$(THRUM_LAYERS)),$(THRUM_LAYERS),$(NEEDS_$(1))),$(call layer_obj,$(n)))
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $(LINK_$(1)) -o $$@ $$^ \
 		$$(call pkg_libs,check $(if $(filter $(1),$(THRUM_LAYERS)),$(PKG_thrum),$(PKG_$(1))))
 endef
-TESTED_LAYERS := $(foreach l,$(LAYERS),$(if $(TEST_$(l)),$(l)))
+# The explorer has one OS thread, where TSan has nothing to look for.
+TESTED_LAYERS := $(foreach l,$(LAYERS) $(if $(filter-out tsan,$(VARIANT)),explore),$(if $(TEST_$(l)),$(l)))
 $(foreach l,$(TESTED_LAYERS),$(eval $(call TEST_rules,$(l))))
 
 # T=layer[s] picks suites: make check-unit T="sched chan"

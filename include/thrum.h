@@ -7,6 +7,7 @@
 #include <thrum/error.h>
 #include <thrum/time.h>
 #include <thrum/thread.h>
+#include <thrum/stack.h>
 
 #include <thrum/mutex.h>
 #include <thrum/cond.h>

@@ -14,13 +14,15 @@ struct thrum__lock {
 	uint32_t word; /* atomic: 0 free, 1 held, 2 held and somebody sleeps */
 };
 
-/* Tells the processor that this is a loop that waits. */
+/* The pause of a loop that spins. */
 static inline void thrum__cpu_relax(void)
 {
 #if defined(__x86_64__)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
+#elif defined(__riscv)
+	__asm__ volatile(".4byte 0x0100000f"); /* pause, which older assemblers do not know */
 #endif
 }
 

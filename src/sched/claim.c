@@ -29,9 +29,11 @@ bool thrum__claim_enter_slow(struct thrum__claim *claim)
 	if (word & THRUM__CLAIM_FENCED)
 		thrum__full_fence();
 	for (int i = 0; (word = __atomic_load_n(&claim->word, __ATOMIC_ACQUIRE)) & THRUM__CLAIM_ASKED;
-		i++)
+		i++) {
+		thrum__cpu_relax();
 		if (i >= SPINS) /* the monitor was preempted half-way */
 			sched_yield();
+	}
 	return !(word & THRUM__CLAIM_TAKEN);
 }
 

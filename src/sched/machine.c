@@ -174,6 +174,7 @@ bool thrum__thread_start(struct thrum__processor *processor, struct thrum_thread
 	if (thrum__stack_get(&processor->stacks, (size_t)1 << thread->stack_log2, &stack) != 0)
 		return false;
 	thread->home = stack.home;
+	thread->measured = thrum__census_begin(&processor->census, thread->site, &stack);
 	thrum__ctx_init(&thread->ctx, &stack, thrum__thread_main, thread);
 	return true;
 }
@@ -274,11 +275,13 @@ void thrum__machine_run(struct thrum__machine *machine)
 	}
 	__atomic_store_n(&machine->claim.state, THRUM__RUNTIME, __ATOMIC_RELAXED);
 	current_machine = machine;
+	thrum__overflow_arm();
 	while (thrum__machine_wait(machine)) {
 		run_processor(machine);
 		if (machine->processor != NULL)
 			break;
 	}
+	thrum__overflow_disarm();
 	current_machine = NULL;
 	if (machine->exceptions != NULL)
 		*machine->exceptions = saved;

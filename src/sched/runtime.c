@@ -107,6 +107,7 @@ static void processor_fini(struct thrum__processor *processor)
 	thrum__deque_fini(&processor->deque);
 	thrum__deque_fini(&processor->inbox);
 	thrum__stack_cache_fini(&processor->stacks);
+	thrum__census_fini(&processor->census);
 	thrum__thread_cache_fini(processor);
 }
 

@@ -7,10 +7,12 @@
 
 #include "base/base.h"
 #include "ctx/ctx.h"
+#include "sched/census.h"
 #include "sched/claim.h"
 #include "sched/deque.h"
 #include "sched/driver.h"
 #include "sched/idle.h"
+#include "sched/overflow.h"
 #include "sched/parker.h"
 #include "sched/queue.h"
 #include "sched/sched.h"
@@ -48,6 +50,7 @@ struct thrum_thread {
 	struct thrum__machine *pinned; /* NULL: runs anywhere */
 	uint16_t pins, blocking;       /* own depths */
 	uint8_t stack_log2;	       /* of the stack's size */
+	bool measured;		       /* its stack: thrum__census_end is due */
 	/* The rest. */
 	struct thrum__runtime *runtime; /* atomic; of the last life, maybe gone, while free */
 	thrum_fn fn;
@@ -92,6 +95,7 @@ struct thrum__processor {
 	struct thrum__runtime *runtime;
 	struct thrum_thread *next; /* picked, but not to be run from a thread's stack */
 	struct thrum__stack_cache stacks;
+	struct thrum__census census;
 	struct thrum_thread *free_threads;
 	uint32_t free_count, index;
 	uint64_t next_id, end_id;

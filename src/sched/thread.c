@@ -268,6 +268,9 @@ static void strip(struct thrum__machine *machine, struct thrum_thread *thread)
 	if (thread->pinned != NULL) /* ended without unpin */
 		thread->pinned->kept = NULL;
 	thrum__ctx_fini(&thread->ctx);
+	if (thread->measured)
+		thrum__census_end(
+			processor != NULL ? &processor->census : NULL, thread->site, &stack);
 	if (processor != NULL) {
 		thrum__stack_put(&processor->stacks, &stack);
 	} else {

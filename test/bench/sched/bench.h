@@ -22,6 +22,11 @@ enum { BENCH_PASSES = 5, BENCH_BATCH = 1000 };
 /* How fork-join workloads spawn: NULL, or child first. */
 extern const struct thrum_attr *bench_fork;
 
+static inline double bench_ms(int64_t ns)
+{
+	return (double)ns / (double)THRUM_MS;
+}
+
 void bench_report(const char *metric, double value);
 
 /* Ends the process with a message where result is an error. */

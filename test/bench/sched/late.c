@@ -7,11 +7,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-static double ms(int64_t ns)
-{
-	return (double)ns / (double)THRUM_MS;
-}
-
 /* Sleeps and returns by how much longer it took than asked for. */
 static int64_t sleep_late(int64_t ns)
 {
@@ -55,11 +50,11 @@ void bench_timers(void)
 	double before = cpu_seconds();
 	bench_gate_open(&gate);
 	bench_report("timers_cpu", cpu_seconds() - before);
-	double sum = 0;
+	int64_t sum = 0;
 	for (int i = 0; i < TIMERS; i++)
-		sum += (double)lateness[i];
-	bench_report("timers_mean", sum / TIMERS / (double)THRUM_MS);
-	bench_report("timers_p99", ms(bench_quantile(lateness, TIMERS, 0.99)));
+		sum += lateness[i];
+	bench_report("timers_mean", bench_ms(sum) / TIMERS);
+	bench_report("timers_p99", bench_ms(bench_quantile(lateness, TIMERS, 0.99)));
 }
 
 /* ---- hogs: ten threads sleep 1 ms again and again while two others keep a worker each for 200 ms,
@@ -97,7 +92,7 @@ static void *block(void *arg)
 	return arg;
 }
 
-static void hogs(const char *metric, thrum_fn hog)
+static void beside_hogs(const char *metric, thrum_fn hog)
 {
 	struct thrum_thread *sleepers[SLEEPERS], *hogs[HOGS];
 	int64_t worst[SLEEPERS] = {0};
@@ -111,21 +106,20 @@ static void hogs(const char *metric, thrum_fn hog)
 	atomic_store(&stop, true);
 	for (int i = 0; i < SLEEPERS; i++)
 		bench_must(thrum_join(sleepers[i], NULL, THRUM_FOREVER));
-	bench_report(metric, ms(bench_quantile(worst, SLEEPERS, 1)));
+	bench_report(metric, bench_ms(bench_quantile(worst, SLEEPERS, 1)));
 }
 
 void bench_hog_spin(void)
 {
-	hogs("hog_spin", spin);
+	beside_hogs("hog_spin", spin);
 }
 
 void bench_hog_block(void)
 {
-	hogs("hog_block", block);
+	beside_hogs("hog_block", block);
 }
 
-/* ---- a storm: one thread sleeps 1 ms again and again beside a thousand that do nothing but yield
- */
+/* ---- a storm: one thread sleeps 1 ms again and again beside a thousand that only yield */
 
 enum { STORM = 1000, SLEEPS = 500 };
 
@@ -148,5 +142,5 @@ void bench_yieldstorm(void)
 	atomic_store(&stop, true);
 	for (int i = 0; i < STORM; i++)
 		bench_must(thrum_join(threads[i], NULL, THRUM_FOREVER));
-	bench_report("yieldstorm_p99", ms(bench_quantile(late, SLEEPS, 0.99)));
+	bench_report("yieldstorm_p99", bench_ms(bench_quantile(late, SLEEPS, 0.99)));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,7 @@ int64_t bench_memory(const char *field)
 	size_t len = strlen(field);
 	FILE *status = fopen("/proc/self/status", "r");
 	if (status == NULL)
-		bench_must(-1);
+		bench_must(-errno);
 	while (fgets(line, sizeof(line), status) != NULL)
 		if (strncmp(line, field, len) == 0 && line[len] == ':')
 			kib = atol(line + len + 1);

@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static double ms(int64_t ns)
-{
-	return (double)ns / (double)THRUM_MS;
-}
-
 static void check_result(const char *what, long got, long want)
 {
 	if (got == want)
@@ -25,7 +20,7 @@ static long fib(long n);
 
 static void *fib_thread(void *arg)
 {
-	return (void *)fib((long)arg); /* NOLINT: a number in a pointer's clothes */
+	return (void *)fib((long)arg);
 }
 
 static long fib(long n)
@@ -44,7 +39,7 @@ void bench_fib30(void)
 {
 	int64_t start = thrum_now();
 	check_result("fib30", fib(30), 832040);
-	bench_report("fib30", ms(thrum_now() - start));
+	bench_report("fib30", bench_ms(thrum_now() - start));
 	bench_report("fib30_rss", (double)bench_memory("VmHWM") / 1e6);
 }
 
@@ -83,7 +78,7 @@ void bench_skynet(void)
 	struct node root = {0, LEAVES};
 	int64_t start = thrum_now();
 	check_result("skynet", (long)skynet(&root), (long)LEAVES * (LEAVES - 1) / 2);
-	bench_report("skynet", ms(thrum_now() - start));
+	bench_report("skynet", bench_ms(thrum_now() - start));
 }
 
 /* ---- parked: a million wait at a gate. Memory is RSS and page tables, above what there was before
@@ -107,10 +102,10 @@ void bench_parked(void)
 	for (int i = 0; i < PARKED; i++)
 		bench_must(thrum_spawn(NULL, park, &gate));
 	bench_gate_gather(&gate);
-	bench_report("parked_create", ms(thrum_now() - start));
+	bench_report("parked_create", bench_ms(thrum_now() - start));
 	int64_t after = bench_memory("VmRSS") + bench_memory("VmPTE");
 	bench_report("parked_memory", (double)(after - before) / PARKED);
 	start = thrum_now();
 	bench_gate_open(&gate);
-	bench_report("parked_wake", ms(thrum_now() - start));
+	bench_report("parked_wake", bench_ms(thrum_now() - start));
 }

@@ -1,0 +1,2 @@
+# What was moved is still there.
+s/from->head = last->link;/;/

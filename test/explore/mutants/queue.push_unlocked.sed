@@ -1,0 +1,2 @@
+# push without the lock
+/^uint32_t thrum__queue_push/,/^}/ s/thrum__\(un\)*lock(.*);/;/

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include "hooks.h"
+
+#include "subject.h"
+
+#define thrum__queue_push SUBJECT_OWN(queue_push)
+#define thrum__queue_pop  SUBJECT_OWN(queue_pop)
+#define thrum__queue_move SUBJECT_OWN(queue_move)
+
+#include "sched/queue.c"
+
+#include "subject_queue.h"
+
+static struct queue_subject variant = {
+	.push = thrum__queue_push, .pop = thrum__queue_pop, .move = thrum__queue_move};
+SUBJECT_REGISTER(variant, "queue")
