@@ -110,6 +110,15 @@ static void push_inbox(struct thrum__processor *processor, struct thrum_thread *
 		thrum__queue_push(&processor->runtime->inject, thread); /* no memory to grow */
 }
 
+static void push_chain(struct thrum__processor *processor, struct thrum_thread *chain)
+{
+	while (chain != NULL) {
+		struct thrum_thread *thread = chain;
+		chain = thread->link; /* queued, it is no longer ours */
+		push_inbox(processor, thread);
+	}
+}
+
 /* Thieves only ever empty the slot, so what the owner sees empty stays so. */
 static struct thrum_thread *slot_exchange(
 	struct thrum__processor *processor, struct thrum_thread *thread)
@@ -308,8 +317,7 @@ static struct thrum_thread *turn(struct thrum__processor *processor)
 	uint32_t urgent = __atomic_exchange_n(&processor->urgent, 0, __ATOMIC_ACQUIRE);
 	bool half = processor->countdown == 0 && processor->half;
 	struct thrum_thread *thread = NULL;
-	while ((thread = thrum__queue_pop(&processor->mail)) != NULL)
-		push_inbox(processor, thread);
+	push_chain(processor, thrum__queue_take(&processor->mail, UINT32_MAX));
 	if (urgent & THRUM__URGENT_TRIM)
 		thrum__stack_cache_trim(&processor->stacks);
 	if (half) {
@@ -338,10 +346,8 @@ static struct thrum_thread *take_injected(struct thrum__processor *processor)
 		return NULL;
 	uint32_t share = count / runtime->count + 1;
 	share = share < INJECT_BATCH ? share : INJECT_BATCH;
-	struct thrum_thread *first = thrum__queue_pop(&runtime->inject), *thread = first;
-	for (uint32_t i = 1; i < share && thread != NULL; i++)
-		if ((thread = thrum__queue_pop(&runtime->inject)) != NULL)
-			push_inbox(processor, thread);
+	struct thrum_thread *first = thrum__queue_take(&runtime->inject, share);
+	push_chain(processor, first == NULL ? NULL : first->link);
 	/* I3 of idle.c; if we are counted in searching, this leaves it to stop_searching. */
 	if (!processor->alone && thrum__processor_load(processor) > 0)
 		thrum__notify(runtime);

@@ -20,14 +20,24 @@ uint32_t thrum__queue_push(struct thrum__queue *queue, struct thrum_thread *thre
 
 struct thrum_thread *thrum__queue_pop(struct thrum__queue *queue)
 {
+	return thrum__queue_take(queue, 1);
+}
+
+struct thrum_thread *thrum__queue_take(struct thrum__queue *queue, uint32_t count)
+{
 	if (thrum__queue_count(queue) == 0)
 		return NULL;
 	thrum__lock(&queue->lock);
-	struct thrum_thread *thread = queue->head;
-	if (thread != NULL) {
-		queue->head = thread->link;
-		__atomic_store_n(&queue->count, queue->count - 1, __ATOMIC_RELAXED);
+	if (count > queue->count)
+		count = queue->count;
+	struct thrum_thread *first = queue->head, *last = first;
+	for (uint32_t i = 1; i < count; i++)
+		last = last->link;
+	if (count > 0) {
+		queue->head = last->link;
+		last->link = NULL;
+		__atomic_store_n(&queue->count, queue->count - count, __ATOMIC_RELAXED);
 	}
 	thrum__unlock(&queue->lock);
-	return thread;
+	return first;
 }

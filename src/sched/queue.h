@@ -23,6 +23,9 @@ uint32_t thrum__queue_push(struct thrum__queue *queue, struct thrum_thread *thre
 /* The oldest one, or NULL. */
 struct thrum_thread *thrum__queue_pop(struct thrum__queue *queue);
 
+/* The oldest `count`, or as many as there are, oldest first, as a chain by link; NULL: none. */
+struct thrum_thread *thrum__queue_take(struct thrum__queue *queue, uint32_t count);
+
 static inline uint32_t thrum__queue_count(const struct thrum__queue *queue)
 {
 	return __atomic_load_n(&queue->count, __ATOMIC_RELAXED);

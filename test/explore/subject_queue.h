@@ -10,8 +10,7 @@ struct queue_subject {
 	struct subject subject;
 	uint32_t (*push)(struct thrum__queue *queue, struct thrum_thread *thread);
 	struct thrum_thread *(*pop)(struct thrum__queue *queue);
-	struct thrum_thread *(*move)(
-		struct thrum__queue *from, struct thrum__queue *to, uint32_t count);
+	struct thrum_thread *(*take)(struct thrum__queue *queue, uint32_t count);
 };
 
 #endif

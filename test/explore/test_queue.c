@@ -6,15 +6,14 @@
 #include "subject_queue.h"
 
 /*
- * The locked queue, inbox and inject alike: two push, one pops, one moves half of it to another
- * queue. Each thread is got once, by somebody who may touch it; who takes from the queue gets
+ * The locked queue, inbox and inject alike: two push, one pops, one takes two at once. Each thread is got once, by somebody who may touch it; who takes from the queue gets
  * those of one pusher in their order.
  */
 
 enum { PUSHERS = 2, EACH = 2 };
 
 static struct world {
-	struct thrum__queue queue, other;
+	struct thrum__queue queue;
 	struct thrum_thread threads[PUSHERS][EACH];
 	unsigned got[PUSHERS][EACH], popped[EXPLORE_THREADS + 1][PUSHERS];
 } world;
@@ -44,7 +43,6 @@ static void setup(void *unused)
 {
 	(void)unused;
 	explore_name(&world.queue.lock, "queue");
-	explore_name(&world.other.lock, "other");
 	explore_name(world.threads, "threads");
 }
 
@@ -58,10 +56,13 @@ static void body(void *unused, unsigned self)
 		}
 	} else if (self == PUSHERS) {
 		got(queue->pop(&world.queue), true);
-		got(queue->pop(&world.other), false);
 	} else {
-		got(queue->move(&world.queue, &world.other, 2), true);
-		got(queue->pop(&world.other), false);
+		struct thrum_thread *chain = queue->take(&world.queue, 2);
+		while (chain != NULL) {
+			struct thrum_thread *thread = chain;
+			chain = thread->link;
+			got(thread, true);
+		}
 	}
 }
 
@@ -69,12 +70,12 @@ static void check(void *unused)
 {
 	(void)unused;
 	struct thrum_thread *thread;
-	while ((thread = queue->pop(&world.other)) != NULL || (thread = queue->pop(&world.queue)) != NULL)
+	while ((thread = queue->pop(&world.queue)) != NULL)
 		got(thread, false);
 	for (int i = 0; i < PUSHERS * EACH; i++)
 		if (world.got[i / EACH][i % EACH] == 0)
 			explore_fail("thread %d was lost", i);
-	if (thrum__queue_count(&world.queue) != 0 || thrum__queue_count(&world.other) != 0)
+	if (thrum__queue_count(&world.queue) != 0)
 		explore_fail("an empty queue counts");
 }
 

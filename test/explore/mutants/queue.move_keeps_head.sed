@@ -1,2 +1,0 @@
-# What was moved is still there.
-s/from->head = last->link;/;/

@@ -1,0 +1,2 @@
+# What was taken is still there.
+s/queue->head = last->link;/;/
