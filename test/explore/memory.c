@@ -175,7 +175,6 @@ static struct location *locate(const void *address, unsigned size)
 	}
 	if (memory.location_count == MAX_LOCATIONS)
 		engine_fail("the scenario has more atomic locations than the explorer holds");
-	race_check_atomic(address);
 	memory.index[slot].address = address;
 	memory.index[slot].generation = memory.generation;
 	memory.index[slot].location = (int16_t)memory.location_count;
@@ -304,6 +303,7 @@ static struct location *step(const void *address, unsigned size)
 	struct virtual *self = engine_current();
 	engine_yield();
 	self->now.at[explore_self()]++;
+	race_check_atomic(address);
 	struct location *location = locate(address, size);
 	reconcile(location);
 	return location;
