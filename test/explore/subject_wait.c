@@ -9,7 +9,7 @@
 #define thrum__wait_park   SUBJECT_OWN(wait_park)
 #define thrum__timers_fire SUBJECT_OWN(timers_fire)
 #define thrum__cancel_due  SUBJECT_OWN(cancel_due)
-#define thrum_sleep	   SUBJECT_OWN(sleep)
+#define thrum_sleep        SUBJECT_OWN(sleep)
 #define thrum_sleep_until  SUBJECT_OWN(sleep_until)
 
 #define thrum__timer_add     SUBJECT_OWN(timer_add)
@@ -21,8 +21,8 @@
 /* Not asked for, but there. */
 int thrum_sleep(int64_t ns);
 int thrum_sleep_until(thrum_deadline deadline);
-#define thrum_self()	 NULL
-#define thrum_after(ns)	 (ns)
+#define thrum_self()    NULL
+#define thrum_after(ns) (ns)
 
 #include "sched/wait.c"
 #include "time/timer.c"

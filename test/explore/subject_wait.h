@@ -8,8 +8,8 @@
  */
 #define thrum__machine_self    stage_machine
 #define thrum__machine_suspend stage_suspend
-#define thrum__ready	       stage_ready
-#define thrum_now	       stage_now
+#define thrum__ready           stage_ready
+#define thrum_now              stage_now
 
 #include "sched/sched_internal.h"
 #include "subject.h"

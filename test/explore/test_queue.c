@@ -69,7 +69,8 @@ static void check(void *unused)
 {
 	(void)unused;
 	struct thrum_thread *thread;
-	while ((thread = queue->pop(&world.other)) != NULL || (thread = queue->pop(&world.queue)) != NULL)
+	while ((thread = queue->pop(&world.other)) != NULL ||
+		(thread = queue->pop(&world.queue)) != NULL)
 		got(thread, false);
 	for (int i = 0; i < PUSHERS * EACH; i++)
 		if (world.got[i / EACH][i % EACH] == 0)

@@ -33,8 +33,8 @@ static const struct cast {
 	{"a canceller and a deadline", {GREEN_TIMED, CANCELLER, CLOCK}, 1, 300000, 0},
 	{"an OS thread, two waits, two wakers", {OS, WAKER, WAKER}, 2, 300000, 0},
 	{"an OS thread, a waker and a deadline", {OS_TIMED, WAKER}, 2, 300000, 0},
-	{"a waker, a canceller and a deadline, twice", {GREEN_TIMED, WAKER, CANCELLER, CLOCK}, 2, 20000,
-		10000},
+	{"a waker, a canceller and a deadline, twice", {GREEN_TIMED, WAKER, CANCELLER, CLOCK}, 2,
+		20000, 10000},
 };
 
 static struct world {
@@ -43,8 +43,8 @@ static struct world {
 	struct thrum_thread thread;
 	struct thrum__parker os;
 	uint32_t runnable; /* atomic */
-	uint32_t over;	   /* atomic: the waiter has ended */
-	uint32_t late;	   /* atomic: the clock has moved on */
+	uint32_t over;     /* atomic: the waiter has ended */
+	uint32_t late;     /* atomic: the clock has moved on */
 	/* the object */
 	struct thrum__lock lock;
 	unsigned signals;
@@ -146,7 +146,8 @@ static void wait_once(void)
 	if (result == 1) {
 		explore_plain_read(&world.payload);
 		world.received++;
-	} else if (!(result == -ECANCELED && world.cancels > 0) && !(result == -ETIMEDOUT && timed)) {
+	} else if (!(result == -ECANCELED && world.cancels > 0) &&
+		   !(result == -ETIMEDOUT && timed)) {
 		explore_fail("park returned %d", result);
 	}
 	thrum__lock(&world.lock);
@@ -295,8 +296,8 @@ Suite *suite_wait(void)
 {
 	Suite *suite = suite_create("explore/wait");
 	TCase *basic = tcase_create("basic");
-	tcase_add_loop_test(basic, nobody_waits_for_ever_and_no_signal_is_lost, 0,
-		(int)thrum__countof(casts));
+	tcase_add_loop_test(
+		basic, nobody_waits_for_ever_and_no_signal_is_lost, 0, (int)thrum__countof(casts));
 	tcase_add_loop_test(basic, a_mutant_is_found, 0, subject_mutants("wait"));
 	suite_add_tcase(suite, basic);
 	return suite;
