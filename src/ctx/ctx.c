@@ -1,40 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "ctx/ctx.h"
 
+#include <stddef.h>
+
 #include "base/base.h"
 
-void thrum__ctx_entry(void);
-
-#if defined(__x86_64__)
-
-/* What thrum__ctx_swap pops; the layout is drawn in asm/x86_64/switch.S. */
-struct frame {
-	uint32_t mxcsr;
-	uint16_t x87;
-	uint16_t pad;
-	void *r15, *r14;
-	void *r13; /* the argument */
-	void *r12; /* the function */
-	void *rbx, *rbp;
-	void *rip;
+/* What asm/<arch>/entry.S finds at the top of a new stack. */
+struct first_frame {
+	struct thrum__frame frame;
+	void (*fn)(void *arg, void *pass);
+	void *arg;
 };
-_Static_assert(sizeof(struct frame) == 64, "switch.S pops 64 bytes");
+_Static_assert(offsetof(struct first_frame, fn) == 32 && offsetof(struct first_frame, arg) == 40 &&
+		       sizeof(struct first_frame) % 16 == 0,
+	"entry.S knows where the function is, and that the stack ends aligned");
 
-static void *first_frame(char *top, void (*fn)(void *, void *), void *arg)
-{
-	struct frame *frame = (struct frame *)top - 1;
-	*frame = (struct frame){.r13 = arg, .r12 = (void *)fn, .rip = (void *)thrum__ctx_entry};
-	/*
-	 * A new context starts with the creator's rounding and exception masks, as a new OS
-	 * thread would.
-	 */
-	__asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(frame->mxcsr), "=m"(frame->x87));
-	return frame;
-}
-
-#else
-#error "no context switch for this architecture: add asm/<arch>/ and its first frame here"
-#endif
+void thrum__switch_entry(void);
 
 /*
  * Stacks lie at power-of-two distances, so the hot frames of all threads would share a few cache
@@ -48,18 +29,23 @@ void thrum__ctx_init(struct thrum__ctx *ctx, const struct thrum__stack *stack,
 	size_t colour = ((uintptr_t)stack->base / stack->size) % COLOURS * COLOUR_STEP;
 	char *top = (char *)stack->base + stack->size - colour;
 	CHECK((uintptr_t)top % 16 == 0);
-	ctx->sp = first_frame(top, fn, arg);
+	struct first_frame *first = (struct first_frame *)top - 1;
+	*first = (struct first_frame){
+		.frame = {.sp = first, .pc = (void *)thrum__switch_entry}, .fn = fn, .arg = arg};
+	/* A new context starts with the creator's rounding and masks, as a new OS thread would. */
+	thrum__frame_control(&first->frame);
+	ctx->frame = &first->frame;
 	thrum__fiber_create(&ctx->fiber, stack->base, stack->size);
 }
 
 void thrum__ctx_adopt(struct thrum__ctx *ctx)
 {
-	ctx->sp = NULL;
+	ctx->frame = NULL;
 	thrum__fiber_adopt(&ctx->fiber);
 }
 
 void thrum__ctx_fini(struct thrum__ctx *ctx)
 {
 	thrum__fiber_destroy(&ctx->fiber);
-	ctx->sp = NULL;
+	ctx->frame = NULL;
 }

@@ -3,21 +3,34 @@
 #define THRUM_CTX_H
 
 /*
- * Contexts: a stack and where on it to go on. Switching is asm/<arch>/switch.S; this header adds
- * what the sanitizers need. A context may be resumed by another OS thread than the one it left, so
- * nothing derived from thread-local storage may live across a switch.
+ * Contexts: a stack and where on it to go on. Switching is asm/<arch>/switch.S and, for the part
+ * that the compiler does, ctx/arch_<arch>.h; this header adds what the sanitizers need. A context
+ * may be resumed by another OS thread than the one it left, so nothing derived from thread-local
+ * storage may live across a switch.
+ *
+ * An architecture's header gives: struct thrum__frame {sp, bp, pc, and control words};
+ * thrum__frame_swap(save, load, pass), which saves a frame on the running stack, notes its address
+ * in *save, goes on where `load` was saved, and returns, there, the pass of the one that was left;
+ * thrum__frame_jump(load, pass), which saves nothing; and thrum__frame_control(frame).
  */
+
+#if defined(__x86_64__)
+#include "ctx/arch_x86_64.h"
+#elif defined(__aarch64__)
+#include "ctx/arch_aarch64.h"
+#elif defined(__riscv) && __riscv_xlen == 64
+#include "ctx/arch_riscv64.h"
+#else
+#error "no context switch for this architecture: add asm/<arch>/ and src/ctx/arch_<arch>.h"
+#endif
 
 #include "ctx/sanitizer.h"
 #include "ctx/stack.h"
 
 struct thrum__ctx {
-	void *sp; /* while switched away: the saved frame */
+	struct thrum__frame *frame; /* while switched away */
 	struct thrum__fiber fiber;
 };
-
-/* Returns, in the context that is gone on in, the pass of the one that was left. */
-void *thrum__ctx_swap(void **save, void *load, void *pass);
 
 /*
  * A context that will call fn(arg, pass) on the given stack, with the pass of the first switch to
@@ -44,7 +57,7 @@ static inline void thrum__ctx_arrive(struct thrum__ctx *self)
 static inline void *thrum__ctx_switch(struct thrum__ctx *from, struct thrum__ctx *to, void *pass)
 {
 	thrum__fiber_leave(&from->fiber, &to->fiber, false);
-	pass = thrum__ctx_swap(&from->sp, to->sp, pass);
+	pass = thrum__frame_swap(&from->frame, to->frame, pass);
 	thrum__fiber_arrive(&from->fiber);
 	return pass;
 }
@@ -54,8 +67,7 @@ _Noreturn static inline void thrum__ctx_leave(
 	struct thrum__ctx *from, struct thrum__ctx *to, void *pass)
 {
 	thrum__fiber_leave(&from->fiber, &to->fiber, true);
-	thrum__ctx_swap(&from->sp, to->sp, pass);
-	__builtin_unreachable();
+	thrum__frame_jump(to->frame, pass);
 }
 
 #endif

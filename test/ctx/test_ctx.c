@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <execinfo.h>
 #include <fenv.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <unwind.h>
 
 #include "base/base.h"
 #include "ctx/ctx.h"
@@ -11,11 +13,16 @@ static struct thrum__ctx home, away;
 static struct thrum__stack stack;
 static struct thrum__stack_cache cache;
 
-static void go(void (*fn)(void *, void *), void *arg)
+static void prepare(void (*fn)(void *, void *), void *arg)
 {
 	ck_assert_int_eq(thrum__stack_get(&cache, thrum__stack_size(0), &stack), 0);
 	thrum__ctx_adopt(&home);
 	thrum__ctx_init(&away, &stack, fn, arg);
+}
+
+static void go(void (*fn)(void *, void *), void *arg)
+{
+	prepare(fn, arg);
 	thrum__ctx_switch(&home, &away, NULL);
 }
 
@@ -48,106 +55,339 @@ START_TEST(a_context_goes_on_where_it_left)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- what is handed over */
+
+static void echo(void *arg, void *pass)
+{
+	thrum__ctx_arrive(&away);
+	for (uintptr_t **seen = arg;; (*seen)++) {
+		**seen = (uintptr_t)pass;
+		pass = thrum__ctx_switch(&away, &home, (char *)pass + 1000);
+	}
+}
+
+START_TEST(each_switch_hands_a_word_over)
+{
+	uintptr_t words[100] = {0}, *seen = words;
+	prepare(echo, &seen);
+	for (uintptr_t i = 0; i < 100; i++) {
+		void *back = thrum__ctx_switch(&home, &away, (void *)(i + 1));
+		ck_assert_uint_eq(words[i], i + 1); /* the first by way of the entry */
+		ck_assert_uint_eq((uintptr_t)back, i + 1001);
+	}
+	done();
+}
+END_TEST
+
+static void leave_with_arg(void *arg, void *pass)
+{
+	(void)pass;
+	thrum__ctx_arrive(&away);
+	thrum__ctx_leave(&away, &home, arg);
+}
+
+START_TEST(the_last_switch_hands_a_word_over)
+{
+	int word;
+	prepare(leave_with_arg, &word);
+	ck_assert_ptr_eq(thrum__ctx_switch(&home, &away, NULL), &word);
+	done();
+}
+END_TEST
+
+/* ---------------------------------------------------------------- registers */
+
+/*
+ * For each architecture, over the registers that a call must keep: SET(first) gives them values
+ * that count up from `first`, and KEEP_ACROSS(function, out) sets them, calls a function, and
+ * stores what is in them then. Saved floating-point registers are among them where there are any.
+ */
 #if defined(__x86_64__)
+
+enum { KEPT = 5 };
+#define KEPT_INT "rbx, r12, r13, r14, r15"
+#define SET(first)                                                                     \
+	".set n, " #first "\n\t.irp r, " KEPT_INT "\n\tmovq $n, %%\\r\n\t.set n, n + " \
+						  "1\n\t.endr\n\t"
+#define KEEP_ACROSS(function, out)                                                  \
+	__asm__ volatile(SET(101) "movq %%rsp, %%rcx\n\t"                           \
+				  "subq $144, %%rsp\n\tandq $-16, %%rsp\n\t"        \
+				  "movq %%rcx, (%%rsp)\n\tmovq %%rax, 8(%%rsp)\n\t" \
+				  "call " #function "\n\t"                          \
+				  "movq 8(%%rsp), %%rax\n\tmovq (%%rsp), %%rsp\n\t" \
+				  ".set n, 0\n\t.irp r, " KEPT_INT "\n\t"           \
+				  "movq %%\\r, n(%%rax)\n\t.set n, n + 8\n\t.endr"  \
+			 : "+a"(out)                                                \
+			 :                                                          \
+			 : "rcx", "rdx", "rsi", "rdi", THRUM__FRAME_CLOBBERS)
+
+#elif defined(__aarch64__)
+
+enum { KEPT = 18 };
+#define KEPT_INT   "x19, x20, x21, x22, x23, x24, x25, x26, x27, x28"
+#define KEPT_FLOAT "d8, d9, d10, d11, d12, d13, d14, d15"
+#define SET(first)                                                                                \
+	".set n, " #first "\n\t.irp r, " KEPT_INT "\n\tmov \\r, #n\n\t.set n, n + 1\n\t.endr\n\t" \
+	".irp r, " KEPT_FLOAT "\n\tmov x9, #n\n\tfmov \\r, x9\n\t.set n, n + 1\n\t.endr\n\t"
+#define KEEP_ACROSS(function, out)                                                   \
+	do {                                                                         \
+		register uint64_t *x0 __asm__("x0") = out;                           \
+		__asm__ volatile("str x0, [sp, #-16]!\n\t" SET(                      \
+			101) "bl " #function "\n\t"                                  \
+			     "ldr x0, [sp], #16\n\t"                                 \
+			     ".set n, 0\n\t.irp r, " KEPT_INT ", " KEPT_FLOAT "\n\t" \
+			     "str \\r, [x0, #n]\n\t.set n, n + 8\n\t.endr"           \
+				 : "+r"(x0)                                          \
+				 :                                                   \
+				 : "x1", "x2", "x3", THRUM__FRAME_CLOBBERS);         \
+	} while (0)
+
+#elif defined(__riscv)
+
+enum { KEPT = 23 };
+#define KEPT_INT   "s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11"
+#define KEPT_FLOAT "fs0, fs1, fs2, fs3, fs4, fs5, fs6, fs7, fs8, fs9, fs10, fs11"
+#define SET(first)                                                                              \
+	".set n, " #first "\n\t.irp r, " KEPT_INT "\n\tli \\r, n\n\t.set n, n + 1\n\t.endr\n\t" \
+	".irp r, " KEPT_FLOAT "\n\tli t0, n\n\tfmv.d.x \\r, t0\n\t.set n, n + 1\n\t.endr\n\t"
+#define KEEP_ACROSS(function, out)                                                                \
+	do {                                                                                      \
+		register uint64_t *a0 __asm__("a0") = out;                                        \
+		__asm__ volatile("addi sp, sp, -16\n\tsd a0, 0(sp)\n\t" SET(                      \
+			101) "call " #function "\n\t"                                             \
+			     "ld a0, 0(sp)\n\taddi sp, sp, 16\n\t"                                \
+			     ".set n, 0\n\t.irp r, " KEPT_INT                                     \
+			     "\n\tsd \\r, n(a0)\n\t.set n, n + 8\n\t.endr\n\t"                    \
+			     ".irp r, " KEPT_FLOAT "\n\tfsd \\r, n(a0)\n\t.set n, n + 8\n\t.endr" \
+				 : "+r"(a0)                                                       \
+				 :                                                                \
+				 : "a1", "a2", "a3",                                              \
+				 THRUM__FRAME_CLOBBERS THRUM__FRAME_CLOBBERS_FLOAT);              \
+	} while (0)
+
+#endif
 
 static void trash_registers(void *arg, void *pass)
 {
 	(void)arg, (void)pass;
 	thrum__ctx_arrive(&away);
 	for (;;) {
-		__asm__ volatile("movq $-1, %%rbx\n\tmovq $-2, %%r12\n\tmovq $-3, %%r13\n\t"
-				 "movq $-4, %%r14\n\tmovq $-5, %%r15" ::
-					 : "rbx", "r12", "r13", "r14", "r15");
+#if defined(__riscv)
+		__asm__ volatile(SET(501)::: THRUM__FRAME_CLOBBERS THRUM__FRAME_CLOBBERS_FLOAT);
+#else
+		__asm__ volatile(SET(501)::: THRUM__FRAME_CLOBBERS);
+#endif
 		thrum__ctx_switch(&away, &home, NULL);
 	}
 }
 
+/* Called by its name from assembly. */
+__attribute__((used, noinline)) void test_ctx_there_and_back(void)
+{
+	thrum__ctx_switch(&home, &away, NULL);
+}
+
 START_TEST(callee_saved_registers_survive_a_switch)
 {
-	uint64_t out[5] = {0};
+	uint64_t words[KEPT] = {0}, *out = words;
 	go(trash_registers, NULL);
-	thrum__fiber_leave(&home.fiber, &away.fiber, false);
-	__asm__ volatile("movq $101, %%rbx\n\tmovq $102, %%r12\n\tmovq $103, %%r13\n\t"
-			 "movq $104, %%r14\n\tmovq $105, %%r15\n\t"
-			 "pushq %[out]\n\tsubq $8, %%rsp\n\t"
-			 "call thrum__ctx_swap\n\t"
-			 "addq $8, %%rsp\n\tpopq %%rax\n\t"
-			 "movq %%rbx, 0(%%rax)\n\tmovq %%r12, 8(%%rax)\n\tmovq %%r13, 16(%%rax)\n\t"
-			 "movq %%r14, 24(%%rax)\n\tmovq %%r15, 32(%%rax)"
-			 :
-			 : "D"(&home.sp), "S"(away.sp), [out] "a"(out)
-			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-			 "r15", "memory", "cc");
-	thrum__fiber_arrive(&home.fiber);
-	for (uint64_t i = 0; i < 5; i++)
-		ck_assert_uint_eq(out[i], 101 + i);
+	KEEP_ACROSS(test_ctx_there_and_back, out);
+	for (uint64_t i = 0; i < KEPT; i++)
+		ck_assert_uint_eq(words[i], 101 + i);
 	done();
 }
 END_TEST
 
-static uint32_t get_mxcsr(void)
+/* ---------------------------------------------------------------- control words */
+
+/* The bits that a call must keep; the sticky status bits are not among them. */
+static uint64_t control(void)
 {
-	uint32_t mxcsr;
-	__asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-	return mxcsr;
+	struct thrum__frame now;
+	thrum__frame_control(&now);
+#if defined(__x86_64__)
+	return (now.mxcsr & 0xffc0) | (uint64_t)now.x87 << 32;
+#elif defined(__aarch64__)
+	return now.fpcr;
+#else
+	return now.frm;
+#endif
 }
 
-static uint16_t get_x87(void)
+/* 0: the rounding mode. The others, where there are such: denormals are zero; x87's precision. */
+static void change_control(int which)
 {
-	uint16_t cw;
-	__asm__ volatile("fnstcw %0" : "=m"(cw));
-	return cw;
+	if (which == 0)
+		fesetround(fegetround() == FE_UPWARD ? FE_TOWARDZERO : FE_UPWARD);
+#if defined(__x86_64__)
+	struct thrum__frame now;
+	thrum__frame_control(&now);
+	now.mxcsr ^= 0x8040;
+	now.x87 ^= 0x0100;
+	if (which == 1)
+		__asm__ volatile("ldmxcsr %0" : : "m"(now.mxcsr));
+	if (which == 2)
+		__asm__ volatile("fldcw %0" : : "m"(now.x87));
+#elif defined(__aarch64__)
+	if (which == 1)
+		__asm__ volatile("msr fpcr, %0" : : "r"(control() ^ (uint64_t)1 << 24));
+#endif
 }
 
-static void change_rounding(void *arg, void *pass)
+struct controls {
+	int which;
+	uint64_t inherited, mine, later;
+};
+
+static void change_and_leave(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);
-	uint32_t *seen = arg;
-	seen[0] = get_mxcsr(), seen[1] = get_x87();
-	fesetround(FE_UPWARD); /* both units */
-	uint32_t mxcsr = get_mxcsr(), x87 = get_x87();
+	struct controls *seen = arg;
+	seen->inherited = control();
+	change_control(seen->which);
+	seen->mine = control();
 	thrum__ctx_switch(&away, &home, NULL);
-	seen[2] = mxcsr == get_mxcsr() && x87 == get_x87() && fegetround() == FE_UPWARD;
+	seen->later = control();
 	thrum__ctx_leave(&away, &home, NULL);
 }
 
-START_TEST(rounding_modes_belong_to_the_context)
+START_TEST(control_words_belong_to_the_context)
 {
-	uint32_t seen[3] = {0};
+	struct controls seen = {.which = _i};
 	fesetround(FE_DOWNWARD);
-	uint32_t mxcsr = get_mxcsr(), x87 = get_x87();
-	go(change_rounding, seen);
-	ck_assert_uint_eq(seen[0], mxcsr); /* inherited from the creator */
-	ck_assert_uint_eq(seen[1], x87);
-	ck_assert_uint_eq(get_mxcsr(), mxcsr);
-	ck_assert_uint_eq(get_x87(), x87);
-	fesetround(FE_TOWARDZERO);
+	uint64_t at_first = control();
+	go(change_and_leave, &seen);
+	uint64_t back = control();
+	change_control(0);
+	uint64_t changed = control();
 	thrum__ctx_switch(&home, &away, NULL);
-	ck_assert_uint_eq(seen[2], 1);
-	ck_assert_int_eq(fegetround(), FE_TOWARDZERO);
+	uint64_t at_last = control();
+	fesetround(FE_TONEAREST);
+	ck_assert_uint_eq(seen.inherited, at_first);
+	ck_assert_uint_eq(back, at_first);
+	ck_assert_uint_ne(changed, at_first);
+	ck_assert_uint_eq(seen.later, seen.mine);
+	ck_assert_uint_eq(at_last, changed);
+	if (_i == 0)
+		ck_assert_uint_ne(seen.mine, seen.inherited);
 	done();
 }
 END_TEST
 
-#endif
+/* ---------------------------------------------------------------- unwinding */
+
+struct trail {
+	unsigned count;
+	void *functions[16];
+};
+
+static _Unwind_Reason_Code note(struct _Unwind_Context *context, void *arg)
+{
+	struct trail *trail = arg;
+	if (trail->count == 16)
+		return _URC_END_OF_STACK;
+	int exact = 0; /* not a return address but where a signal came */
+	uintptr_t at = _Unwind_GetIPInfo(context, &exact);
+	/* The search is for a return address, whose call may be the last in its function. */
+	trail->functions[trail->count++] =
+		_Unwind_FindEnclosingFunction((void *)(at + (exact != 0)));
+	return _URC_NO_REASON;
+}
 
 static void walk(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);
-	void *frames[32];
-	*(int *)arg = backtrace(frames, 32);
+	_Unwind_Backtrace(note, arg);
 	thrum__ctx_leave(&away, &home, NULL);
 }
 
+void thrum__switch_entry(void);
+
 START_TEST(a_backtrace_ends_at_the_entry)
 {
-	int frames = 0;
-	go(walk, &frames);
-	/* walk, the entry; one more where backtrace is wrapped by a sanitizer. */
-	ck_assert_int_ge(frames, 2);
-	ck_assert_int_le(frames, 3);
+	struct trail trail = {0};
+	go(walk, &trail);
+	ck_assert_uint_ge(trail.count, 2);
+	ck_assert_uint_le(trail.count, 3); /* some unwinders report the end itself */
+	ck_assert_ptr_eq(trail.functions[0], (void *)walk);
+	ck_assert_ptr_eq(trail.functions[1], (void *)thrum__switch_entry);
+	done();
+}
+END_TEST
+
+/*
+ * Backtraces from within the switch, in the handler of a signal: where the processor can raise one
+ * after each instruction from each of them, elsewhere from wherever a timer happens to strike.
+ */
+void thrum__switch_swap(void);
+
+enum { SAMPLES = 200 };
+
+static volatile unsigned samples, astray; /* of those, walks that led to neither context's frames */
+
+static __attribute__((noinline)) void sampled_home(void)
+{
+	for (int i = 0; i < 100000 && samples < SAMPLES; i++)
+		thrum__ctx_switch(&home, &away, NULL);
+}
+
+static __attribute__((noinline)) void sampled_away(void *arg, void *pass)
+{
+	(void)arg, (void)pass;
+	thrum__ctx_arrive(&away);
+	for (;;)
+		thrum__ctx_switch(&away, &home, NULL);
+}
+
+static bool leads_somewhere(const struct trail *trail, unsigned from)
+{
+	if (from + 1 >= trail->count)
+		return false;
+	if (trail->functions[from] == (void *)sampled_away)
+		return trail->functions[from + 1] == (void *)thrum__switch_entry;
+	return trail->functions[from] == (void *)sampled_home && trail->functions[from + 1] != NULL;
+}
+
+static void sample(int signal)
+{
+	(void)signal;
+	struct trail trail = {0};
+	_Unwind_Backtrace(note, &trail);
+	for (unsigned i = 0; i < trail.count; i++) {
+		if (trail.functions[i] != (void *)thrum__switch_swap)
+			continue;
+		samples++;
+		astray += !leads_somewhere(&trail, i + 1);
+	}
+}
+
+static void raise_signals(bool on)
+{
+#if defined(__x86_64__)
+	uint64_t flags = __builtin_ia32_readeflags_u64();
+	__builtin_ia32_writeeflags_u64(on ? flags | 0x100 : flags & ~(uint64_t)0x100);
+#else
+	struct itimerval each = {
+		.it_interval.tv_usec = on ? 100 : 0, .it_value.tv_usec = on ? 100 : 0};
+	setitimer(ITIMER_REAL, &each, NULL);
+#endif
+}
+
+START_TEST(a_switch_can_be_unwound_at_any_instruction)
+{
+	struct sigaction action = {.sa_handler = sample};
+	sigaction(SIGTRAP, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	go(sampled_away, NULL);
+	raise_signals(true);
+	sampled_home();
+	raise_signals(false);
+#if defined(__x86_64__)
+	ck_assert_uint_ge(samples, SAMPLES);
+#endif
+	ck_assert_uint_eq(astray, 0);
 	done();
 }
 END_TEST
@@ -181,15 +421,18 @@ Suite *suite_ctx(void)
 	Suite *suite = suite_create("ctx/ctx");
 	TCase *basic = tcase_create("basic");
 	tcase_add_test(basic, a_context_goes_on_where_it_left);
-#if defined(__x86_64__)
+	tcase_add_test(basic, each_switch_hands_a_word_over);
+	tcase_add_test(basic, the_last_switch_hands_a_word_over);
 	tcase_add_test(basic, callee_saved_registers_survive_a_switch);
-	tcase_add_test(basic, rounding_modes_belong_to_the_context);
-#endif
+	tcase_add_loop_test(basic, control_words_belong_to_the_context, 0, 3);
 	tcase_add_test(basic, a_backtrace_ends_at_the_entry);
 #if defined(THRUM__ASAN) || defined(THRUM__TSAN)
+	/* Their interceptors do not let a handler unwind. */
+	(void)a_switch_can_be_unwound_at_any_instruction;
 	/* The sanitizer's own handler reports the fault and exits. */
 	(void)an_overflow_hits_the_guard;
 #else
+	tcase_add_test(basic, a_switch_can_be_unwound_at_any_instruction);
 	tcase_add_test_raise_signal(basic, an_overflow_hits_the_guard, 11 /* SIGSEGV */);
 #endif
 	suite_add_tcase(suite, basic);

@@ -22,7 +22,7 @@ struct explore_scenario {
 	void (*setup)(void *world); /* before the threads; its stores are visible to all */
 	void (*body)(void *world, unsigned self);
 	void (*check)(void *world); /* after the last thread ended; may be NULL */
-	bool every_path;	    /* do not skip states that are known: slow */
+	bool every_path;            /* do not skip states that are known: slow */
 };
 
 struct explore_result {

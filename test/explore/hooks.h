@@ -28,8 +28,8 @@ uint64_t explore_load(const void *address, unsigned size, int order);
 void explore_store(void *address, unsigned size, uint64_t value, int order);
 uint64_t explore_rmw(
 	void *address, unsigned size, enum explore_rmw op, uint64_t operand, int order);
-bool explore_cas(void *address, unsigned size, void *expected, uint64_t desired, int success,
-	int failure);
+bool explore_cas(
+	void *address, unsigned size, void *expected, uint64_t desired, int success, int failure);
 void explore_fence(int order);
 
 /* A full fence of every thread, each at some moment during the call. */
@@ -47,9 +47,9 @@ void *explore_malloc(size_t size);
 void explore_free(const void *memory);
 _Noreturn void explore_check_failed(const char *expr, const char *file, int line);
 
-#define EXPLORE_TYPED(p, call)		     ((__typeof__(*(p)))(call))
-#define __atomic_load_n(p, order)	     EXPLORE_TYPED(p, explore_load(p, sizeof(*(p)), order))
-#define __atomic_store_n(p, value, order)    explore_store(p, sizeof(*(p)), (uint64_t)(value), order)
+#define EXPLORE_TYPED(p, call)            ((__typeof__(*(p)))(call))
+#define __atomic_load_n(p, order)         EXPLORE_TYPED(p, explore_load(p, sizeof(*(p)), order))
+#define __atomic_store_n(p, value, order) explore_store(p, sizeof(*(p)), (uint64_t)(value), order)
 #define EXPLORE_RMW(p, op, value, order) \
 	EXPLORE_TYPED(p, explore_rmw(p, sizeof(*(p)), op, (uint64_t)(value), order))
 #define __atomic_exchange_n(p, value, order) EXPLORE_RMW(p, EXPLORE_XCHG, value, order)
@@ -69,14 +69,14 @@ _Noreturn void explore_check_failed(const char *expr, const char *file, int line
 #if defined(EXPLORE_REAL_LOCK)
 #include "base/base.h"
 #else
-#define thrum__lock(lock)		       explore_lock(lock)
-#define thrum__unlock(lock)		       explore_unlock(lock)
-#define thrum__futex_wait(word, expected, ns)  explore_futex_wait(word, expected, ns)
-#define thrum__futex_wake(word, count)	       explore_futex_wake(word, count)
-#define thrum__cpu_relax()		       explore_relax()
+#define thrum__lock(lock)                     explore_lock(lock)
+#define thrum__unlock(lock)                   explore_unlock(lock)
+#define thrum__futex_wait(word, expected, ns) explore_futex_wait(word, expected, ns)
+#define thrum__futex_wake(word, count)        explore_futex_wake(word, count)
+#define thrum__cpu_relax()                    explore_relax()
 #endif
-#define malloc(size)			       explore_malloc(size)
-#define free(memory)			       explore_free(memory)
-#define thrum__check_failed		       explore_check_failed
+#define malloc(size)        explore_malloc(size)
+#define free(memory)        explore_free(memory)
+#define thrum__check_failed explore_check_failed
 
 #endif

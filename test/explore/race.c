@@ -15,8 +15,8 @@ enum { CELLS = 4096 };
 struct cell {
 	const void *address;
 	uint32_t generation;
-	int8_t writer;		       /* -1: none yet */
-	int16_t written;	       /* the writer's step; a thread's steps count from 1 */
+	int8_t writer;                 /* -1: none yet */
+	int16_t written;               /* the writer's step; a thread's steps count from 1 */
 	int16_t read[EXPLORE_THREADS]; /* 0: not since the last store */
 };
 
@@ -59,7 +59,7 @@ void race_check_atomic(const void *address)
 	const struct cell *cell = cell_of(address, false);
 	if (cell != NULL && cell->writer >= 0 && !knows((unsigned)cell->writer, cell->written))
 		engine_fail("data race: thread %d's plain store to %s and an atomic operation",
-			cell->writer, engine_name(address));
+			cell->writer, report_name(address));
 }
 
 void explore_plain_read(const void *address)
@@ -70,10 +70,10 @@ void explore_plain_read(const void *address)
 	struct cell *cell = cell_of(address, true);
 	if (cell->writer >= 0 && !knows((unsigned)cell->writer, cell->written))
 		engine_fail("data race: thread %d's store and thread %u's load of %s", cell->writer,
-			explore_self(), engine_name(address));
+			explore_self(), report_name(address));
 	if (location >= 0 && !memory_knows_last(location))
 		engine_fail("data race: an atomic store and thread %u's load of %s", explore_self(),
-			engine_name(address));
+			report_name(address));
 	cell->read[explore_self()] = now();
 }
 
@@ -85,17 +85,17 @@ void explore_plain_write(const void *address)
 	struct cell *cell = cell_of(address, true);
 	if (cell->writer >= 0 && !knows((unsigned)cell->writer, cell->written))
 		engine_fail("data race: the stores of threads %d and %u to %s", cell->writer,
-			explore_self(), engine_name(address));
+			explore_self(), report_name(address));
 	for (unsigned i = 0; i < EXPLORE_THREADS; i++) {
 		if (cell->read[i] != 0 && !knows(i, cell->read[i]))
 			engine_fail("data race: thread %u's load and thread %u's store of %s", i,
-				explore_self(), engine_name(address));
+				explore_self(), report_name(address));
 		cell->read[i] = 0;
 	}
 	if (location >= 0) {
 		if (!memory_knows_last(location))
 			engine_fail("data race: an atomic store and thread %u's store to %s",
-				explore_self(), engine_name(address));
+				explore_self(), report_name(address));
 		memory_plain_store(location);
 	}
 	cell->writer = (int8_t)explore_self();
@@ -104,22 +104,22 @@ void explore_plain_write(const void *address)
 
 /* ---------------------------------------------------------------- what the compiler calls */
 
-#define ACCESS(size)                                    \
-	void __tsan_read##size(void *address)           \
-	{                                               \
-		explore_plain_read(address);            \
-	}                                               \
-	void __tsan_write##size(void *address)          \
-	{                                               \
-		explore_plain_write(address);           \
-	}                                               \
-	void __tsan_unaligned_read##size(void *address) \
-	{                                               \
-		explore_plain_read(address);            \
-	}                                               \
+#define ACCESS(size)                                     \
+	void __tsan_read##size(void *address)            \
+	{                                                \
+		explore_plain_read(address);             \
+	}                                                \
+	void __tsan_write##size(void *address)           \
+	{                                                \
+		explore_plain_write(address);            \
+	}                                                \
+	void __tsan_unaligned_read##size(void *address)  \
+	{                                                \
+		explore_plain_read(address);             \
+	}                                                \
 	void __tsan_unaligned_write##size(void *address) \
-	{                                               \
-		explore_plain_write(address);           \
+	{                                                \
+		explore_plain_write(address);            \
 	}
 
 ACCESS(1)

@@ -48,9 +48,10 @@ int subject_mutants(const char *kind)
 	return count;
 }
 
-void subject_say(const struct subject *mutant, const char *scenario, const struct explore_result *result)
+void subject_say(
+	const struct subject *mutant, const char *scenario, const struct explore_result *result)
 {
-	printf("%s.%s: %s: %s (execution %llu)\n", mutant->kind, mutant->name, scenario, result->why,
-		(unsigned long long)result->executions);
+	printf("%s.%s: %s: %s (execution %llu)\n", mutant->kind, mutant->name, scenario,
+		result->why, (unsigned long long)result->executions);
 	fflush(stdout);
 }

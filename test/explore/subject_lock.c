@@ -17,10 +17,12 @@
 /* A hundred looks at a held lock differ from one only in time: the pause ends the spinning. */
 #define thrum__cpu_relax() (i = SPINS)
 
-#define syscall(number, word, op, value, timeout, word2, value3) kernel(number, word, op, value, timeout)
+#define syscall(number, word, op, value, timeout, word2, value3) \
+	kernel(number, word, op, value, timeout)
 
 /* futex(2), which is all that is called. */
-static long kernel(long number, uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
+static long kernel(
+	long number, uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
 {
 	CHECK(number == SYS_futex);
 	if (op == FUTEX_WAIT_PRIVATE)

@@ -63,7 +63,7 @@ void explore_lock(const void *address)
 	self->now.at[explore_self()]++;
 	view_join(&self->now, &lock->view);
 	engine_note((uintptr_t)address, ++lock->turns);
-	engine_trace("lock %s", engine_tracing() ? engine_name(address) : "");
+	report_line("lock %s", report_tracing() ? report_name(address) : "");
 }
 
 void explore_unlock(const void *address)
@@ -74,12 +74,12 @@ void explore_unlock(const void *address)
 	engine_yield();
 	struct lock *lock = lock_of(address);
 	if (!lock->held)
-		engine_fail("%s is unlocked but not held", engine_name(address));
+		engine_fail("%s is unlocked but not held", report_name(address));
 	lock->held = false;
 	self->now.at[explore_self()]++;
 	lock->view = self->now;
 	engine_note((uintptr_t)address, ++lock->turns);
-	engine_trace("unlock %s", engine_tracing() ? engine_name(address) : "");
+	report_line("unlock %s", report_tracing() ? report_name(address) : "");
 }
 
 /* The kernel looks at the word under a lock of its own, which is a full barrier to both sides. */
@@ -89,15 +89,15 @@ void explore_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout
 	if (self == NULL)
 		return;
 	explore_fence(__ATOMIC_SEQ_CST);
-	if (memory_kernel_load(word) != expected) {
-		engine_trace("futex: not as expected");
+	if (atomic_kernel_load(word) != expected) {
+		report_line("futex: not as expected");
 		return;
 	}
-	engine_trace("sleeps");
+	report_line("sleeps");
 	self->woken = false;
 	engine_wait(timeout < 0 ? WAIT_FUTEX : WAIT_FUTEX_TIMED, word);
 	engine_note((uintptr_t)word, self->woken);
-	engine_trace(self->woken ? "is woken" : "wakes by itself");
+	report_line(self->woken ? "is woken" : "wakes by itself");
 	self->woken = false;
 }
 
@@ -111,7 +111,8 @@ void explore_futex_wake(const uint32_t *word, int count)
 		unsigned n = 0;
 		for (unsigned i = 0; i < engine_threads(); i++) {
 			struct virtual *thread = engine_thread(i);
-			if ((thread->waiting == WAIT_FUTEX || thread->waiting == WAIT_FUTEX_TIMED) &&
+			if ((thread->waiting == WAIT_FUTEX ||
+				    thread->waiting == WAIT_FUTEX_TIMED) &&
 				thread->waits_for == word && !thread->woken)
 				asleep[n++] = thread;
 		}
@@ -120,7 +121,7 @@ void explore_futex_wake(const uint32_t *word, int count)
 			return;
 		unsigned pick = explore_choose(n);
 		asleep[pick]->woken = true;
-		engine_trace("wakes thread %td", asleep[pick] - engine_thread(0));
+		report_line("wakes thread %td", asleep[pick] - engine_thread(0));
 	}
 }
 
@@ -129,8 +130,7 @@ void explore_relax(void)
 	struct virtual *self = engine_current();
 	if (self == NULL)
 		return;
-	const void *what = NULL;
-	engine_wait(WAIT_CHANGE, what);
+	engine_wait(WAIT_CHANGE, memory_glanced(self));
 	memory_refresh(self);
 	engine_note(0, 0);
 }

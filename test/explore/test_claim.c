@@ -21,7 +21,7 @@ static struct world {
 	struct thrum__claim claim;
 	struct thrum__lock lock;
 	enum owner owner; /* under lock */
-	uint32_t queue;	  /* the processor's: one of its atomics, and a plain field */
+	uint32_t queue;   /* the processor's: one of its atomics, and a plain field */
 	uint64_t data;
 	unsigned users, uses; /* known to the test alone */
 } world;

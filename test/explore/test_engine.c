@@ -30,10 +30,10 @@ static void note_outcome(void *world)
 	outcomes |= UINT32_C(1) << (w.r[0] + 2 * w.r[1] + 4 * w.r[2] + 8 * w.r[3]);
 }
 
-#define LOAD(p, order)	      (unsigned)__atomic_load_n(p, __ATOMIC_##order)
-#define STORE(p, v, order)    __atomic_store_n(p, v, __ATOMIC_##order)
-#define FENCE(order)	      __atomic_thread_fence(__ATOMIC_##order)
-#define LITMUS(name)	      static void name(void *world, unsigned self)
+#define LOAD(p, order)     (unsigned)__atomic_load_n(p, __ATOMIC_##order)
+#define STORE(p, v, order) __atomic_store_n(p, v, __ATOMIC_##order)
+#define FENCE(order)       __atomic_thread_fence(__ATOMIC_##order)
+#define LITMUS(name)       static void name(void *world, unsigned self)
 
 /* Store buffering: both write, both read what the other wrote. Bit 0: neither saw anything. */
 LITMUS(sb_relaxed)
@@ -204,8 +204,8 @@ LITMUS(load_buffering)
 LITMUS(cas_once)
 {
 	uint64_t expected = 0;
-	w.r[self] = __atomic_compare_exchange_n(&w.x, &expected, self + 1, false, __ATOMIC_RELAXED,
-		__ATOMIC_RELAXED);
+	w.r[self] = __atomic_compare_exchange_n(
+		&w.x, &expected, self + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 /* Spinning ends when what is spun on changes. */
@@ -385,7 +385,8 @@ START_TEST(a_fault_is_found_and_its_schedule_finds_it_again)
 		.body = faults[_i].body};
 	struct explore_result result = explore_all(&scenario, 100000);
 	ck_assert_msg(result.found, "%s was not found", faults[_i].name);
-	ck_assert_msg(strstr(result.why, faults[_i].why) != NULL, "%s: %s", faults[_i].name, result.why);
+	ck_assert_msg(
+		strstr(result.why, faults[_i].why) != NULL, "%s: %s", faults[_i].name, result.why);
 	struct explore_result again = explore_replay(&scenario, result.schedule, NULL);
 	ck_assert(again.found);
 	ck_assert_str_eq(again.why, result.why);

@@ -5,7 +5,8 @@
 #include "explore.h"
 #include "subject_lock.h"
 
-/* The short-term lock: one holder at a time, who sees what the one before did, and no sleeper left. */
+/* The short-term lock: one holder at a time, who sees what the one before did, and no sleeper left.
+ */
 
 static struct world {
 	struct thrum__lock lock;
