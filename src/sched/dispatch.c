@@ -254,8 +254,8 @@ static inline void prefetch(struct thrum__processor *processor)
 		__builtin_prefetch(soon, 1);
 	soon = thrum__deque_ahead(&processor->inbox, 0);
 	if (soon != NULL) {
-		__builtin_prefetch(soon->ctx.sp);
-		__builtin_prefetch((char *)soon->ctx.sp + THRUM__CACHELINE);
+		__builtin_prefetch(soon->ctx.frame);
+		__builtin_prefetch((char *)soon->ctx.frame + THRUM__CACHELINE);
 	}
 #else
 	(void)processor;
