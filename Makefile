@@ -212,10 +212,12 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
+SOURCES_idle  := sched/dispatch.c
 SOURCES_lock  := base/lock.c base/lock.h
 SOURCES_queue := sched/queue.c
-SUBJECTS := $(filter-out wait,$(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c))))
-MUTANTS := $(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed)))
+SOURCES_wait  := sched/parker.h sched/wait.c
+SUBJECTS := $(filter-out wait idle,$(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c))))
+MUTANTS := $(filter-out wait.% idle.%,$(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed))))
 OBJ_explore := $(patsubst %,$(B)/explore/%.o,$(addsuffix .real,$(SUBJECTS)) $(MUTANTS))
 
 compile_subject = $(CC) $(1) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -fsanitize=thread -MMD -MP -c $< -o $@ $(2)
@@ -331,6 +333,21 @@ check-asan check-tsan: check-%: ## unit and end-to-end tests and fuzzers under A
 	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=$* B=$(call variant_dir,$*) build-tests
 	$(Q)+$(call run_steps,check-unit check-e2e run-fuzzers,VARIANT=$* B=$(call variant_dir,$*) FUZZ_RUNS=$(or $(FUZZ_RUNS),2000))
 
+# Suites that run on the architectures of asm/ that this machine is not, under qemu-user. What they link
+# is built once, from Debian's sources.
+CROSS_ARCHS := aarch64 riscv64
+CROSS_T ?= ctx sched
+CROSS = $(call variant_dir,cross)
+cross_libs = $(abspath $(CROSS))/libs
+
+check-cross: $(addprefix check-cross-,$(filter-out $(ARCH),$(CROSS_ARCHS))) ## CROSS_T="layer …" for AArch64 and RISC-V, emulated
+$(addprefix check-cross-,$(CROSS_ARCHS)): check-cross-%:
+	$(Q)tools/dev/bootstrap cross
+	$(Q)tools/dev/cross-libs $* $(cross_libs)
+	$(Q)PKG_CONFIG_LIBDIR=$(cross_libs)/$*/lib/pkgconfig EMULATOR='qemu-$* -L /usr/$*-linux-gnu' \
+		CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5} $(MAKE) --no-print-directory $(JOBS) \
+		CC=$*-linux-gnu-gcc AR=$*-linux-gnu-ar ARCH=$* B=$(CROSS)/$* T="$(CROSS_T)" check-unit
+
 build-tests: all $(TEST_FILES) $(addprefix $(B)/fuzz/,$(FUZZERS))
 
 check-e2e: all ## test/e2e against the programs
@@ -430,6 +447,6 @@ help: ## this list
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench bench-peers check check-asan build-tests check-e2e check-examples check-headers check-install check-layers \
+.PHONY: all bench bench-peers check check-asan check-cross build-tests check-e2e check-examples check-headers check-install check-layers \
 	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh run-fuzzers \
 	uninstall
