@@ -24,9 +24,9 @@ typedef void (*thrum_stack_census_fn)(const struct thrum_stack_use *use, void *a
 /*
  * Calls fn for each spawn site of the process so far, the deepest first. `threads` is exact; of
  * their stacks a sample is measured: of each site, on each worker, the first, second, fourth,
- * eighth ... thread that runs there, and from the 256th on every 256th. THRUM_STACK_CENSUS=N in the
- * environment makes it every Nth from the Nth on (1: all of them; 0: the census is off), and has
- * the table printed on standard error when the process exits.
+ * eighth ... thread that runs there, and from the 4096th on every 4096th. THRUM_STACK_CENSUS=N in
+ * the environment makes it every Nth from the Nth on (1: all of them; 0: the census is off), and
+ * has the table printed on standard error when the process exits.
  *
  * A mark is exact to 8 bytes for what was written: it counts from the end of the stack to the
  * deepest word that is not zero, with up to 2 KiB by which the runtime shifts where stacks begin.

@@ -22,14 +22,14 @@ enum kernel { NEW, WITHOUT_VECTORS, WITHOUT_GUARDS };
 static struct {
 	enum kernel kernel;
 	unsigned long at;    /* the call that fails; 0: none */
-	unsigned long count; /* calls so far */
+	unsigned long count; /* atomic: calls so far */
 } fake;
 
 enum { GUARD_INSTALL = 102 };
 
 static bool fails(void)
 {
-	return ++fake.count == fake.at;
+	return __atomic_add_fetch(&fake.count, 1, __ATOMIC_RELAXED) == fake.at;
 }
 
 void *__real_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
