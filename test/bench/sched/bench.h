@@ -29,8 +29,14 @@ static inline double bench_ms(int64_t ns)
 
 void bench_report(const char *metric, double value);
 
+_Noreturn void bench_fail(int result);
+
 /* Ends the process with a message where result is an error. */
-void bench_must(int result);
+static inline void bench_must(int result)
+{
+	if (__builtin_expect(result < 0, 0))
+		bench_fail(result);
+}
 
 /* A pass gives ns an operation. */
 double bench_median(double (*pass)(void));

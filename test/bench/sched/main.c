@@ -34,10 +34,8 @@ void bench_report(const char *metric, double value)
 	printf("%s %.6g\n", metric, value);
 }
 
-void bench_must(int result)
+void bench_fail(int result)
 {
-	if (result >= 0)
-		return;
 	fprintf(stderr, "sched: %s\n", thrum_strerror(result));
 	exit(1);
 }
