@@ -21,12 +21,14 @@ void thrum__switch_entry(void);
  * Stacks lie at power-of-two distances, so the hot frames of all threads would share a few cache
  * sets; starting each at its own offset within half a page spreads them.
  */
-enum { COLOURS = 32, COLOUR_STEP = 64 };
+enum { COLOUR_BITS = 5, COLOUR_STEP = 64 };
 
 void thrum__ctx_init(struct thrum__ctx *ctx, const struct thrum__stack *stack,
 	void (*fn)(void *arg, void *pass), void *arg)
 {
-	size_t colour = ((uintptr_t)stack->base / stack->size) % COLOURS * COLOUR_STEP;
+	/* The top bits of a product: what is alike of all addresses does not matter. */
+	size_t colour = ((uintptr_t)stack->base >> 12) * 0x9e3779b97f4a7c15u >> (64 - COLOUR_BITS);
+	colour *= COLOUR_STEP;
 	char *top = (char *)stack->base + stack->size - colour;
 	CHECK((uintptr_t)top % 16 == 0);
 	struct first_frame *first = (struct first_frame *)top - 1;

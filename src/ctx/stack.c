@@ -46,9 +46,15 @@ static struct {
 
 size_t thrum__stack_guard(void)
 {
+	static size_t guard; /* atomic; asked for with each stack */
+	size_t known = __atomic_load_n(&guard, __ATOMIC_RELAXED);
+	if (thrum__likely(known != 0))
+		return known;
 	/* Code is built without stack probes: one small page is soon jumped over. */
-	size_t guard = 16384, page = (size_t)sysconf(_SC_PAGESIZE);
-	return guard < page ? page : guard;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	known = page < 16384 ? 16384 : page;
+	__atomic_store_n(&guard, known, __ATOMIC_RELAXED);
+	return known;
 }
 
 size_t thrum__stack_size(size_t want)
@@ -91,6 +97,11 @@ static struct thrum__slab *slab_of(uintptr_t home)
 static unsigned index_of(uintptr_t home)
 {
 	return (unsigned)(home & (THRUM__SLAB_STACKS - 1));
+}
+
+uint8_t thrum__stack_log2(uintptr_t home)
+{
+	return (uint8_t)slab_of(home)->shift;
 }
 
 struct thrum__stack thrum__stack_at(uintptr_t home)

@@ -53,6 +53,9 @@ int thrum__stack_get(struct thrum__stack_cache *cache, size_t size, struct thrum
 /* Gives a stack back. Nobody may be running on it. */
 void thrum__stack_put(struct thrum__stack_cache *cache, struct thrum__stack *stack);
 
+/* log2 of the size, as from thrum__stack_size, of the stack that belongs there. */
+uint8_t thrum__stack_log2(uintptr_t home);
+
 /* The stack in use that belongs there. */
 struct thrum__stack thrum__stack_at(uintptr_t home);
 

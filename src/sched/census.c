@@ -120,7 +120,9 @@ bool thrum__census_begin(
 {
 	if (thrum__unlikely(census->table == NULL) && (census->off || !open_table(census)))
 		return false;
-	struct row *row = row_of(census->table, site, stack->size);
+	struct row *row = census->last; /* a processor starts many from the same site in a row */
+	if (row == NULL || row->site != site || row->stack_size != stack->size)
+		census->last = row = row_of(census->table, site, stack->size);
 	uint64_t threads = get(row->threads) + 1, until = get(row->until) - 1;
 	set(row->threads, threads);
 	set(row->until, until);

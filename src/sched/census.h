@@ -15,6 +15,7 @@ struct thrum__census_table;
 /* A processor's. All-zero is empty. One user at a time, but for thrum_stack_census. */
 struct thrum__census {
 	struct thrum__census_table *table;
+	void *last; /* row */
 	bool off;
 };
 

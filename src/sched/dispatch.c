@@ -151,13 +151,6 @@ void thrum__ready_spawned(struct thrum__processor *processor, struct thrum_threa
 	submitted(processor);
 }
 
-bool thrum__unspawn(struct thrum__processor *processor, struct thrum_thread *thread)
-{
-	if (thrum__deque_peek(&processor->deque) != thread)
-		return false;
-	return thrum__deque_take(&processor->deque) != NULL;
-}
-
 void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_thread *thread)
 {
 	if (processor->runtime->migrate) {
@@ -270,7 +263,7 @@ struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor)
 	if (thread == NULL)
 		return NULL;
 	if (thread->pinned != NULL ||
-		(thread->home == 0 && !thrum__thread_start(processor, thread))) {
+		(!thread->started && !thrum__thread_start(processor, thread))) {
 		processor->next = thread;
 		return NULL;
 	}
@@ -318,8 +311,10 @@ static struct thrum_thread *turn(struct thrum__processor *processor)
 	bool half = processor->countdown == 0 && processor->half;
 	struct thrum_thread *thread = NULL;
 	push_chain(processor, thrum__queue_take(&processor->mail, UINT32_MAX));
-	if (urgent & THRUM__URGENT_TRIM)
+	if (urgent & THRUM__URGENT_TRIM) {
+		thrum__thread_cool(processor);
 		thrum__stack_cache_trim(&processor->stacks);
+	}
 	if (half) {
 		thread = thrum__deque_shift(&processor->deque);
 	} else {

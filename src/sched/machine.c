@@ -171,9 +171,12 @@ struct thrum__machine *thrum__suspend(struct thrum__machine *machine, struct thr
 bool thrum__thread_start(struct thrum__processor *processor, struct thrum_thread *thread)
 {
 	struct thrum__stack stack;
-	if (thrum__stack_get(&processor->stacks, (size_t)1 << thread->stack_log2, &stack) != 0)
+	if (thread->home != 0)
+		stack = thrum__stack_at(thread->home);
+	else if (thrum__stack_get(&processor->stacks, (size_t)1 << thread->stack_log2, &stack) != 0)
 		return false;
 	thread->home = stack.home;
+	thread->started = true;
 	thread->measured = thrum__census_begin(&processor->census, thread->site, &stack);
 	thrum__ctx_init(&thread->ctx, &stack, thrum__thread_main, thread);
 	return true;
@@ -216,7 +219,7 @@ static void start_later(struct thrum__processor *processor, struct thrum_thread 
 
 static void run(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	if (thread->home == 0 && !thrum__thread_start(machine->processor, thread)) {
+	if (!thread->started && !thrum__thread_start(machine->processor, thread)) {
 		start_later(machine->processor, thread);
 		return;
 	}

@@ -106,9 +106,9 @@ static void processor_fini(struct thrum__processor *processor)
 		thrum__driver_close(processor->driver);
 	thrum__deque_fini(&processor->deque);
 	thrum__deque_fini(&processor->inbox);
+	thrum__thread_cache_fini(processor);
 	thrum__stack_cache_fini(&processor->stacks);
 	thrum__census_fini(&processor->census);
-	thrum__thread_cache_fini(processor);
 }
 
 static void runtime_destroy(struct thrum__runtime *runtime)

@@ -41,7 +41,7 @@ struct thrum_thread {
 	/* What a switch touches, in one cache line. */
 	struct thrum__parker parker;
 	struct thrum__ctx ctx;
-	uintptr_t home;		    /* of its stack (thrum__stack_at); 0: not started yet */
+	uintptr_t home;		    /* of its stack (thrum__stack_at), if it has one */
 	struct thrum_thread *link;  /* in the one queue, chain or free list it is in */
 	struct thrum__wait *joiner; /* atomic */
 	uint32_t refs;		    /* atomic; 0: free. May be read at any time */
@@ -50,6 +50,7 @@ struct thrum_thread {
 	struct thrum__machine *pinned; /* NULL: runs anywhere */
 	uint16_t pins, blocking;       /* own depths */
 	uint8_t stack_log2;	       /* of the stack's size */
+	bool started;		       /* has a context to switch to */
 	bool measured;		       /* its stack: thrum__census_end is due */
 	/* The rest. */
 	struct thrum__runtime *runtime; /* atomic; of the last life, maybe gone, while free */
@@ -97,7 +98,8 @@ struct thrum__processor {
 	struct thrum__stack_cache stacks;
 	struct thrum__census census;
 	struct thrum_thread *free_threads;
-	uint32_t free_count, index;
+	uint32_t free_count, free_warm; /* ... and how many of them have kept their stack */
+	uint32_t index;
 	uint64_t next_id, end_id;
 	uint64_t born, ended; /* atomic; threads created and ended here */
 	uint64_t random;
@@ -281,8 +283,6 @@ void thrum__ready_inject(struct thrum__runtime *runtime, struct thrum_thread *th
 void thrum__mail(struct thrum__processor *processor, struct thrum_thread *thread);
 /* A new or lent thread, to the deque. */
 void thrum__ready_spawned(struct thrum__processor *processor, struct thrum_thread *thread);
-/* Takes exactly this thread, if it is the newest of the deque. */
-bool thrum__unspawn(struct thrum__processor *processor, struct thrum_thread *thread);
 /* True if yielding would only come back at once; counts as a dispatch for the turns. */
 bool thrum__yield_is_vain(struct thrum__processor *processor);
 /* After work was queued where others may take it: wakes an idle processor if nobody searches. */
@@ -296,12 +296,12 @@ uint64_t thrum__processor_load(const struct thrum__processor *processor);
 void thrum__timers_fire(struct thrum__processor *processor);
 
 /*
- * A join on a thread that the caller, entered, has just taken off the deque, with the wait
- * registered there: runs it. Leaves. Returns as a park does, or JOINED_CARRIED: it ended before it
- * suspended, and both its references are the caller's.
+ * A join, entered, on a thread that the caller has taken off the deque, with the wait registered
+ * there: runs it. *machine is the one it is on afterwards. Returns as a park does, or
+ * JOINED_CARRIED: it ended before it suspended, and both its references are the caller's.
  */
 enum { THRUM__JOINED = 1, THRUM__JOINED_CARRIED = 2 };
-int thrum__wait_carried(struct thrum__machine *machine, struct thrum_thread *self,
+int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *self,
 	struct thrum_thread *child, struct thrum__wait *wait, thrum_deadline when);
 
 /* ---------------------------------------------------------------- thread.c */
@@ -315,8 +315,10 @@ void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thre
 /* The same where the one who joins it is about to run in its place. */
 void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thread *thread);
 void thrum__thread_unref(struct thrum_thread *thread);
-/* For a thread's only joiner, which it is known to have. */
-void thrum__thread_unref_both(struct thrum_thread *thread);
+/* Both references, the run's and the handle's, of one that has just ended. Entered. */
+void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_thread *thread);
+/* Gives back the stacks that free threads have kept. */
+void thrum__thread_cool(struct thrum__processor *processor);
 /* Publishes joiners that were carried: they wait like others from now on. */
 void thrum__publish_chain(struct thrum__processor *processor, struct thrum_thread *chain);
 /* Cancels every thread of a runtime. */

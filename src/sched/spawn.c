@@ -93,55 +93,77 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	return thrum__wait_park(wait, "join", deadline);
 }
 
-/* The child is ours to run: nobody has begun it, and it is next in our deque. */
-static bool run_child(struct thrum_thread *self, struct thrum_thread *child,
-	struct thrum__wait *wait, thrum_deadline deadline, int *result)
+/* Is this child, which nobody has begun, next in our own deque, and nothing else due before? */
+static bool may_carry(const struct thrum__machine *machine, const struct thrum_thread *self,
+	const struct thrum_thread *child, thrum_deadline deadline)
 {
-	if (self == NULL || self->pinned != NULL || deadline == THRUM_NOW || thrum__cancel_due())
+	const struct thrum__processor *processor = machine->processor;
+	return thrum__deque_peek(&processor->deque) == child && processor->countdown > 0 &&
+	       __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0 &&
+	       self->pinned == NULL && child->pinned == NULL && !machine->runtime->migrate &&
+	       deadline != THRUM_NOW && !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Joins by running the child at once. Entered; leaves if it returns true. False: there is no child
+ * to run (any more).
+ */
+static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
+	struct thrum_thread *child, void **result, thrum_deadline deadline, int *joined)
+{
+	struct thrum__processor *processor = machine->processor;
+	if (!may_carry(machine, self, child, deadline) ||
+		thrum__deque_take(&processor->deque) == NULL)
 		return false;
-	struct thrum__machine *machine = thrum__machine_self();
-	struct thrum__processor *processor;
-	if (!thrum__enter(machine) || (processor = machine->processor)->runtime->migrate ||
-		!thrum__unspawn(processor, child)) {
-		thrum__leave(machine);
-		return false;
-	}
-	if (child->pinned != NULL ||
-		(child->home == 0 && !thrum__thread_start(processor, child))) {
+	if (!child->started && !thrum__thread_start(processor, child)) {
 		thrum__ready_spawned(processor, child);
-		thrum__leave(machine);
 		return false;
 	}
+	processor->countdown--;
 	thrum__count(&processor->counters.dispatches);
-	child->joiner = wait;
+	struct thrum__wait wait = {.state = THRUM__WAIT_PENDING, .parker = &self->parker};
+	child->joiner = &wait;
 	self->reason = "join";
-	*result = thrum__wait_carried(machine, self, child, wait, deadline);
+	*joined = thrum__wait_carried(&machine, self, child, &wait, deadline);
 	self->reason = NULL;
+	if (result != NULL && *joined > 0)
+		*result = child->arg;
+	if (*joined == THRUM__JOINED_CARRIED)
+		thrum__thread_unref_both(machine, child);
+	thrum__leave(machine);
+	if (*joined == THRUM__JOINED)
+		thrum__thread_unref(child);
+	else if (*joined < 0)
+		unregister(child, &wait);
 	return true;
 }
 
 int thrum_join(struct thrum_thread *thread, void **result, thrum_deadline deadline)
 {
-	struct thrum_thread *self = thrum_self();
+	struct thrum__machine *machine = thrum__machine_self();
+	struct thrum_thread *self = machine == NULL ? NULL : machine->current;
 	if (thread == self)
 		return -EDEADLK;
-	int err = THRUM__JOINED;
-	if (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED) {
+	struct thrum__wait *joiner = __atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE);
+	if (joiner != THRUM__ENDED) {
+		int joined;
+		if (self != NULL && joiner == NULL) {
+			if (thrum__enter(machine) &&
+				run_child(machine, self, thread, result, deadline, &joined))
+				return joined < 0 ? joined : 0;
+			thrum__leave(machine);
+		}
 		struct thrum__wait wait;
 		thrum__wait_init(&wait);
-		if (!run_child(self, thread, &wait, deadline, &err))
-			err = wait_end(thread, &wait, deadline);
-		if (err < 0) {
+		joined = wait_end(thread, &wait, deadline);
+		if (joined < 0) {
 			unregister(thread, &wait);
-			return err;
+			return joined;
 		}
 	}
 	if (result != NULL)
 		*result = thread->arg;
-	if (err == THRUM__JOINED_CARRIED)
-		thrum__thread_unref_both(thread);
-	else
-		thrum__thread_unref(thread);
+	thrum__thread_unref(thread);
 	return 0;
 }
 

@@ -31,7 +31,7 @@
  * compared only while the runtime stops (runtime.c).
  */
 
-enum { SLAB = 64, CACHE = 256, BATCH = 32, ID_BLOCK = 1024 };
+enum { SLAB = 64, CACHE = 256, BATCH = 32, WARM = 32, ID_BLOCK = 1024 };
 
 struct slab {
 	struct thrum_thread threads[SLAB];
@@ -106,6 +106,7 @@ static struct thrum_thread *take_free(struct thrum__processor *processor)
 	struct thrum_thread *thread = processor->free_threads;
 	processor->free_threads = thread->link;
 	processor->free_count--;
+	processor->free_warm -= thread->home != 0;
 	return thread;
 }
 
@@ -117,12 +118,35 @@ static void give_shared(struct thrum_thread *thread)
 	thrum__unlock(&threads.lock);
 }
 
+/* Gives a thread's stack back. */
+static void cool(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	struct thrum__stack stack = thrum__stack_at(thread->home);
+	thread->home = 0;
+	thrum__stack_put(&processor->stacks, &stack);
+}
+
+void thrum__thread_cool(struct thrum__processor *processor)
+{
+	struct thrum_thread *thread = processor->free_threads;
+	for (; processor->free_warm > 0; thread = thread->link)
+		if (thread->home != 0) {
+			cool(processor, thread);
+			processor->free_warm--;
+		}
+}
+
+/* A thread may have kept its stack: the next one that is spawned runs on it, warm as it is. */
 static void give_local(struct thrum__processor *processor, struct thrum_thread *thread)
 {
+	if (thread->home != 0 &&
+		(processor->free_warm >= WARM || processor->free_count >= CACHE))
+		cool(processor, thread);
 	if (processor->free_count >= CACHE) {
 		give_shared(thread);
 		return;
 	}
+	processor->free_warm += thread->home != 0;
 	thread->link = processor->free_threads;
 	processor->free_threads = thread;
 	processor->free_count++;
@@ -146,6 +170,7 @@ static void give_free(struct thrum_thread *thread)
 
 void thrum__thread_cache_fini(struct thrum__processor *processor)
 {
+	thrum__thread_cool(processor);
 	thrum__lock(&threads.lock);
 	while (processor->free_threads != NULL) {
 		struct thrum_thread *thread = processor->free_threads;
@@ -197,15 +222,17 @@ void thrum__thread_unref(struct thrum_thread *thread)
 		give_free(thread);
 }
 
-void thrum__thread_unref_both(struct thrum_thread *thread)
+void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_thread *thread)
 {
 	uint32_t both = 2;
-	if (__atomic_compare_exchange_n(
-		    &thread->refs, &both, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-		give_free(thread);
+	if (__atomic_compare_exchange_n(&thread->refs, &both, 0, false, __ATOMIC_ACQ_REL,
+		    __ATOMIC_RELAXED)) {
+		give_local(machine->processor, thread);
 		return;
 	}
-	thrum__thread_unref(thread); /* somebody else has one, too */
+	/* Somebody else has one, too, and will free it from who knows where. */
+	cool(machine->processor, thread);
+	thrum__thread_unref(thread);
 	thrum__thread_unref(thread);
 }
 
@@ -238,7 +265,7 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	__atomic_store_n(&thread->cancelled, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->joiner, NULL, __ATOMIC_RELAXED);
 	thread->shield = 0;
-	thread->home = 0;
+	thread->started = false;
 	thread->stack_log2 = runtime->stack_log2;
 	thread->fn = fn;
 	thread->arg = arg;
@@ -253,6 +280,8 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 			thread->stack_log2 =
 				(uint8_t)__builtin_ctzll(thrum__stack_size(attr->stack_size));
 	}
+	if (thread->home != 0 && thrum__stack_log2(thread->home) != thread->stack_log2)
+		cool(processor, thread);
 	thread->id = take_id(processor);
 	count_born(runtime, processor);
 	__atomic_store_n(&thread->runtime, runtime, __ATOMIC_RELAXED);
@@ -260,40 +289,50 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	return thread;
 }
 
-/* Gives back what it ran on. */
-static void strip(struct thrum__machine *machine, struct thrum_thread *thread)
+/* What both ends begin with. */
+static void strip(
+	struct thrum__machine *machine, struct thrum_thread *thread, const struct thrum__stack *stack)
 {
 	struct thrum__processor *processor = machine->processor;
-	struct thrum__stack stack = thrum__stack_at(thread->home);
-	if (thread->pinned != NULL) /* ended without unpin */
+	if (thrum__unlikely(thread->pinned != NULL)) /* ended without unpin */
 		thread->pinned->kept = NULL;
 	thrum__ctx_fini(&thread->ctx);
-	if (thread->measured)
+	if (thrum__unlikely(thread->measured))
 		thrum__census_end(
-			processor != NULL ? &processor->census : NULL, thread->site, &stack);
-	if (processor != NULL) {
-		thrum__stack_put(&processor->stacks, &stack);
-	} else {
-		struct thrum__stack_cache cache = {0};
-		thrum__stack_put(&cache, &stack);
-		thrum__stack_cache_trim(&cache);
-	}
+			processor != NULL ? &processor->census : NULL, thread->site, stack);
 	count_ended(machine->runtime, processor);
 }
 
+/* Keeps its stack for the next one. */
 void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	strip(machine, thread);
+	struct thrum__stack stack = thrum__stack_at(thread->home);
+	strip(machine, thread, &stack);
+	thrum__fiber_unpoison(stack.base, stack.size);
 	thread->joiner = THRUM__ENDED; /* its joiner, which runs now, is the only one to look */
 	if (__atomic_load_n(&machine->runtime->stopping, __ATOMIC_RELAXED))
 		thrum__runtime_check_end(machine->runtime);
+}
+
+static void give_stack(struct thrum__processor *processor, struct thrum__stack *stack)
+{
+	if (processor != NULL) {
+		thrum__stack_put(&processor->stacks, stack);
+		return;
+	}
+	struct thrum__stack_cache cache = {0};
+	thrum__stack_put(&cache, stack);
+	thrum__stack_cache_trim(&cache);
 }
 
 void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thread)
 {
 	struct thrum__runtime *runtime = machine->runtime;
 	bool first = thread == runtime->first;
-	strip(machine, thread);
+	struct thrum__stack stack = thrum__stack_at(thread->home);
+	strip(machine, thread, &stack);
+	thread->home = 0;
+	give_stack(machine->processor, &stack);
 	if (first)
 		thrum__runtime_stop(runtime);
 	struct thrum__wait *joiner =

@@ -288,24 +288,23 @@ static int park_thread(struct thrum_thread *self, struct thrum__wait *wait, thru
  * The join of a thread that the caller has just taken off the deque, unstarted. The child's end, if
  * it comes before any suspension, is all: nobody has claimed the wait (machine.c, carrying).
  */
-int thrum__wait_carried(struct thrum__machine *machine, struct thrum_thread *self,
+int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *self,
 	struct thrum_thread *child, struct thrum__wait *wait, thrum_deadline when)
 {
 	struct deadline deadline;
 	if (when != THRUM_FOREVER)
-		deadline_arm(machine->processor, &deadline, wait, when);
-	self->link = machine->carried;
-	machine->carried = self;
-	machine = thrum__suspend(machine, self, THRUM__ACT_CARRY, child);
+		deadline_arm((*machine)->processor, &deadline, wait, when);
+	self->link = (*machine)->carried;
+	(*machine)->carried = self;
+	*machine = thrum__suspend(*machine, self, THRUM__ACT_CARRY, child);
 	/* In this order: an end that claims does so before it is ENDED. */
 	if (__atomic_load_n(&child->joiner, __ATOMIC_ACQUIRE) == THRUM__ENDED &&
 		__atomic_load_n(&wait->state, __ATOMIC_RELAXED) == THRUM__WAIT_PENDING)
 		wait->state = THRUM__JOINED_CARRIED;
 	else
-		machine = park_until(machine, self, wait);
+		*machine = park_until(*machine, self, wait);
 	if (when != THRUM_FOREVER)
 		deadline_disarm(&deadline);
-	thrum__leave(machine);
 	return outcome(wait);
 }
 
