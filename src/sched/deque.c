@@ -31,8 +31,9 @@
  * Memory order
  *   bottom  push's release store -> steal's acquire load: item and slot are visible.
  *   array   grow's release store -> steal's acquire load: the new slots are visible.
- *   top     steal's seq_cst swap -> push's acquire load: a slot is reused only after its thief
- *           has read it.
+ *   top     steal's seq_cst swap -> push's acquire load (make_room): a slot is reused only after
+ *           its thief has read it. seen_top spares most of these loads: an old value only makes
+ *           the deque look fuller.
  *   FENCE   in take and in steal: of an owner and a thief that want the same last item, at least
  *           one sees the other.
  *
@@ -106,11 +107,19 @@ static bool grow(struct thrum__deque *deque, int64_t top, int64_t bottom)
 	return true;
 }
 
+/* Looks at top, if it has not advanced far enough when last seen, and grows. */
+static bool make_room(struct thrum__deque *deque, int64_t bottom)
+{
+	deque->seen_top = __atomic_load_n(&deque->top, __ATOMIC_ACQUIRE);
+	return bottom - deque->seen_top <= deque->array->mask ||
+	       grow(deque, deque->seen_top, bottom);
+}
+
 bool thrum__deque_push(struct thrum__deque *deque, void *item)
 {
 	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED);
-	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_ACQUIRE);
-	if (bottom - top > deque->array->mask && !grow(deque, top, bottom))
+	if (thrum__unlikely(bottom - deque->seen_top > deque->array->mask) &&
+		!make_room(deque, bottom))
 		return false;
 	slot_set(deque->array, bottom, item);
 	__atomic_store_n(&deque->bottom, bottom + 1, __ATOMIC_RELEASE);
@@ -132,7 +141,8 @@ void *thrum__deque_take(struct thrum__deque *deque)
 	}
 	__atomic_store_n(&deque->bottom, bottom, __ATOMIC_RELAXED);
 	thrum__full_fence();
-	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED);
+	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_ACQUIRE);
+	deque->seen_top = top;
 	void *item = NULL;
 	if (top <= bottom)
 		item = slot_get(deque->array, bottom);
@@ -169,6 +179,7 @@ void *thrum__deque_shift(struct thrum__deque *deque)
 {
 	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED);
 	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_ACQUIRE);
+	deque->seen_top = top;
 	while (top < bottom) {
 		void *item = slot_get(deque->array, top);
 		if (deque->alone) {

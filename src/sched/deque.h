@@ -14,6 +14,7 @@ struct thrum__deque {
 	int64_t top __attribute__((aligned(THRUM__CACHELINE)));	   /* atomic; thieves advance it */
 	int64_t bottom __attribute__((aligned(THRUM__CACHELINE))); /* atomic; the owner's */
 	struct thrum__deque_array *array;			   /* atomic; replaced when full */
+	int64_t seen_top; /* the owner's: what top was when it last looked; never ahead of it */
 	bool alone; /* nobody ever steals: the owner needs no barrier */
 };
 
@@ -52,6 +53,12 @@ static inline int64_t thrum__deque_count(const struct thrum__deque *deque)
 	int64_t top = __atomic_load_n(&deque->top, __ATOMIC_RELAXED);
 	int64_t bottom = __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED);
 	return bottom <= top ? 0 : bottom - top;
+}
+
+/* Owner. Never less than thrum__deque_count, and without touching what thieves write. */
+static inline int64_t thrum__deque_at_most(const struct thrum__deque *deque)
+{
+	return __atomic_load_n(&deque->bottom, __ATOMIC_RELAXED) - deque->seen_top;
 }
 
 static inline bool thrum__deque_empty(const struct thrum__deque *deque)

@@ -28,20 +28,34 @@
  *     long, the monitor's tick calls a thief.
  * Two queued threads are never lone: the second one wakes a thief at once (idle.c).
  *
+ * Rapid processors.  Where dispatches follow each other within half a microsecond (the monitor measures it),
+ * a stolen thread costs more than it takes to run: its lines cross to the thief, and back to who
+ * joins it. Such a processor calls nobody, and its work is not visible. But under a pile of small
+ * threads the oldest may be the root of a large part of the work. So an idle machine looks out:
+ * it sleeps for a tenth of a millisecond, and longer and longer, and what is still the oldest of
+ * the same deque then, it takes.
+ *
  * A yielded thread is not a submission: there is no more work than before. It wakes a thief only
  * if it sees, without a fence, that one sleeps; the monitor's tick covers what that misses.
  */
 
-enum { TURN = 61, SLOT_MAX = 3, INJECT_BATCH = 32, STEAL_MAX = 32, LONE_MAX = 8 };
+enum { TURN = 61, SLOT_MAX = 3, INJECT_BATCH = 32, STEAL_MAX = 32, STEAL_SHARE = 16, LONE_MAX = 8 };
 
 #define POLL_NS (50 * THRUM_US) /* between two polls of a busy processor */
 #define AGE_NS	(2 * THRUM_US)	/* a thief's moment */
+#define LOOKOUT_MIN (100 * THRUM_US)
+#define LOOKOUT_MAX (2 * THRUM_MS)
 
 uint64_t thrum__processor_load(const struct thrum__processor *processor)
 {
 	return (uint64_t)thrum__deque_count(&processor->deque) +
 	       (uint64_t)thrum__deque_count(&processor->inbox) +
 	       (__atomic_load_n(&processor->slot, __ATOMIC_RELAXED) != NULL);
+}
+
+static bool is_rapid(const struct thrum__processor *processor)
+{
+	return __atomic_load_n(&processor->rapid, __ATOMIC_RELAXED);
 }
 
 /* Is there anything queued that this processor could take? */
@@ -52,7 +66,8 @@ static bool work_visible(struct thrum__processor *self)
 		thrum__processor_load(self) > 0)
 		return true;
 	for (unsigned i = 0; i < runtime->count && !runtime->migrate; i++)
-		if (thrum__processor_load(&runtime->processors[i]) > 1)
+		if (thrum__processor_load(&runtime->processors[i]) > 1 &&
+			!is_rapid(&runtime->processors[i]))
 			return true;
 	return false;
 }
@@ -72,12 +87,20 @@ static bool somebody_idle(const struct thrum__runtime *runtime)
 	return __atomic_load_n(&runtime->idlers.count, __ATOMIC_RELAXED) > 0;
 }
 
+/* Is what the owner has just queued the only thing there? No, if it cannot tell at once. */
+static bool is_lone(const struct thrum__processor *processor)
+{
+	return thrum__deque_at_most(&processor->deque) + thrum__deque_at_most(&processor->inbox) +
+		       (__atomic_load_n(&processor->slot, __ATOMIC_RELAXED) != NULL) <
+	       2;
+}
+
 /* A thread was queued by the processor's own machine. */
 static void submitted(struct thrum__processor *processor)
 {
-	if (processor->alone || processor->polling)
+	if (processor->alone || processor->polling || is_rapid(processor))
 		return;
-	if (thrum__processor_load(processor) < 2) {
+	if (is_lone(processor)) {
 		uint32_t tokens = __atomic_load_n(&processor->tokens, __ATOMIC_RELAXED);
 		if (tokens == 0 || !somebody_idle(processor->runtime))
 			return;
@@ -158,7 +181,7 @@ void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_threa
 		return;
 	}
 	push_inbox(processor, thread);
-	if (!processor->alone && somebody_idle(processor->runtime) &&
+	if (!processor->alone && !is_rapid(processor) && somebody_idle(processor->runtime) &&
 		thrum__processor_load(processor) > 1)
 		thrum__notify(processor->runtime);
 }
@@ -328,7 +351,7 @@ static struct thrum_thread *turn(struct thrum__processor *processor)
 	uint64_t load = thrum__processor_load(processor);
 	if (thread == NULL && load < 2) /* a thread that yields alone should see others' work */
 		thread = steal_one(processor);
-	if (load + (thread != NULL) > 1)
+	if (load + (thread != NULL) > 1 && !is_rapid(processor))
 		thrum__notify(runtime);
 	return thread;
 }
@@ -366,10 +389,29 @@ static struct thrum_thread *steal_inbox(
 	return first;
 }
 
+/*
+ * The oldest of a victim's deque: in fork-join code, where there are few, the root of the largest
+ * part of the work. Where there are many, one for each trip across cores would be dear: some more
+ * come along.
+ */
+static struct thrum_thread *steal_deque(
+	struct thrum__processor *thief, struct thrum__processor *victim, int64_t max, bool *lost)
+{
+	int64_t want = thrum__deque_count(&victim->deque) / STEAL_SHARE;
+	struct thrum_thread *first = thrum__deque_steal(&victim->deque, lost);
+	for (int64_t i = 1; first != NULL && i < want && i < max; i++) {
+		struct thrum_thread *more = thrum__deque_steal(&victim->deque, lost);
+		if (more == NULL)
+			break;
+		push_inbox(thief, more);
+	}
+	return first;
+}
+
 static struct thrum_thread *steal_from(
 	struct thrum__processor *thief, struct thrum__processor *victim, int64_t max, bool *lost)
 {
-	struct thrum_thread *thread = thrum__deque_steal(&victim->deque, lost);
+	struct thrum_thread *thread = steal_deque(thief, victim, max, lost);
 	if (thread == NULL)
 		thread = steal_inbox(thief, victim, max, lost);
 	if (thread == NULL && __atomic_load_n(&victim->slot, __ATOMIC_RELAXED) != NULL)
@@ -377,6 +419,31 @@ static struct thrum_thread *steal_from(
 	if (thread != NULL)
 		thrum__count(&thief->counters.steals);
 	return thread;
+}
+
+/*
+ * A rapid victim with more than one thread. First seen: look again later. Still the same oldest
+ * one a while after: take it.
+ */
+static struct thrum_thread *look_out(
+	struct thrum__processor *thief, struct thrum__processor *victim, int64_t max, bool *lost)
+{
+	struct thrum__lookout *lookout = &thief->lookout;
+	int64_t top = __atomic_load_n(&victim->deque.top, __ATOMIC_RELAXED), now = thrum_now();
+	if (lookout->pause == 0)
+		lookout->pause = LOOKOUT_MIN;
+	if (lookout->victim != victim || lookout->top != top) {
+		lookout->victim = victim;
+		lookout->top = top;
+		lookout->since = now;
+		if (!thrum__deque_empty(&victim->deque))
+			return NULL;
+	}
+	if (now - lookout->since < LOOKOUT_MIN)
+		return NULL;
+	lookout->since = now;
+	struct thrum_thread *thread = thrum__deque_steal(&victim->deque, lost);
+	return thread != NULL ? thread : steal_inbox(thief, victim, max, lost);
 }
 
 struct lone {
@@ -400,8 +467,10 @@ static struct thrum_thread *steal_surplus(
 		uint64_t load = victim == thief ? 0 : thrum__processor_load(victim);
 		if (load == 1 && lone != NULL && *lones < LONE_MAX)
 			lone[(*lones)++] = (struct lone){victim, dispatches_of(victim)};
-		struct thrum_thread *thread =
-			load < 2 ? NULL : steal_from(thief, victim, max, lost);
+		struct thrum_thread *thread = NULL;
+		if (load >= 2)
+			thread = is_rapid(victim) ? look_out(thief, victim, max, lost)
+						  : steal_from(thief, victim, max, lost);
 		if (thread != NULL)
 			return thread;
 	}
@@ -454,7 +523,16 @@ static struct thrum_thread *search(struct thrum__machine *machine)
 		return NULL;
 	if (!machine->searching)
 		machine->searching = thrum__search_start(&runtime->idlers, runtime->count);
-	return machine->searching ? steal(processor) : NULL;
+	if (!machine->searching)
+		return NULL;
+	int64_t pause = processor->lookout.pause;
+	processor->lookout.pause = 0;
+	struct thrum_thread *thread = steal(processor);
+	if (thread != NULL)
+		processor->lookout.pause = 0;
+	else if (processor->lookout.pause != 0 && pause != 0) /* in vain, again */
+		processor->lookout.pause = pause < LOOKOUT_MAX ? 2 * pause : pause;
+	return thread;
 }
 
 /* ---------------------------------------------------------------- idle */
@@ -473,6 +551,8 @@ static void idle(struct thrum__machine *machine)
 		wait = next - thrum_now();
 		wait = wait < 0 ? 0 : wait;
 	}
+	if (processor->lookout.pause != 0 && (wait < 0 || wait > processor->lookout.pause))
+		wait = processor->lookout.pause;
 	thrum__count(stay ? &processor->counters.sleeps : &processor->counters.polls);
 	poll_driver(processor, stay ? wait : 0);
 	machine->searching = thrum__idler_leave(&runtime->idlers, &processor->idler, !stay);

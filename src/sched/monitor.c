@@ -46,6 +46,8 @@
 #define SPIN_NS	  (9 * THRUM_MS) /* seen for so long; a tick passed before it was first seen */
 #define SETTLE_NS THRUM_S	 /* idle for so long: give memory back */
 
+#define RAPID_NS (THRUM_US / 2) /* between dispatches: see dispatch.c */
+
 enum { TOKENS_MIN = 1, TOKENS_MAX = 64 };
 
 /* ---------------------------------------------------------------- hogs */
@@ -148,8 +150,11 @@ static void look(struct thrum__processor *processor, int64_t now)
 	uint64_t polls = __atomic_load_n(&processor->counters.polls, __ATOMIC_RELAXED) +
 			 __atomic_load_n(&processor->counters.sleeps, __ATOMIC_RELAXED);
 	bool waited = dispatches == watch->dispatches && thrum__processor_load(processor) > 0;
+	bool rapid = (int64_t)(dispatches - watch->dispatches) > (now - watch->looked) / RAPID_NS;
+	watch->looked = now;
+	__atomic_store_n(&processor->rapid, rapid, __ATOMIC_RELAXED);
 	set_tokens(processor, waited);
-	if (waited || thrum__processor_load(processor) > 1)
+	if (waited || (!rapid && thrum__processor_load(processor) > 1))
 		thrum__notify(processor->runtime);
 	if (polls == watch->polls && dispatches != watch->dispatches)
 		__atomic_fetch_or(&processor->urgent, THRUM__URGENT_POLL, __ATOMIC_RELAXED);

@@ -89,6 +89,7 @@ struct thrum__processor {
 	uint32_t countdown;	   /* dispatches until the next turn */
 	uint32_t slot_run;	   /* how often in a row the slot was served */
 	uint32_t tokens;	   /* atomic, lossy: wakes left for lone work until the next tick */
+	bool rapid; /* atomic; the monitor's: it dispatches too fast for stealing to pay */
 	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
 	bool alone;   /* no other processor: nobody steals */
 	bool half;    /* the next turn is the one between two */
@@ -104,6 +105,11 @@ struct thrum__processor {
 	uint64_t born, ended; /* atomic; threads created and ended here */
 	uint64_t random;
 	int64_t polled_at;
+	struct thrum__lookout { /* at a rapid victim, before stealing from it */
+		struct thrum__processor *victim;
+		int64_t top, since;
+		int64_t pause; /* 0: there is none to look out for */
+	} lookout;
 	struct thrum__driver *driver;
 	/* Others' */
 	struct thrum__queue mail __attribute__((aligned(THRUM__CACHELINE))); /* sent here by name */
@@ -115,7 +121,7 @@ struct thrum__processor {
 	uint64_t stolen;		/* atomic: lone threads that were stolen from here */
 	struct thrum__watch {		/* the monitor's */
 		uint64_t dispatches, polls, stolen;
-		int64_t since, cpu, cpu_at;
+		int64_t looked, since, cpu, cpu_at;
 		uint32_t tokens;
 	} watch;
 };
