@@ -212,12 +212,12 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
-SOURCES_idle  := sched/dispatch.c
+SOURCES_idle  := sched/idle.c
 SOURCES_lock  := base/lock.c base/lock.h
 SOURCES_queue := sched/queue.c
 SOURCES_wait  := sched/parker.h sched/wait.c
-SUBJECTS := $(filter-out wait idle,$(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c))))
-MUTANTS := $(filter-out wait.% idle.%,$(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed))))
+SUBJECTS := $(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c)))
+MUTANTS := $(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed)))
 OBJ_explore := $(patsubst %,$(B)/explore/%.o,$(addsuffix .real,$(SUBJECTS)) $(MUTANTS))
 
 compile_subject = $(CC) $(1) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -fsanitize=thread -MMD -MP -c $< -o $@ $(2)
@@ -225,7 +225,7 @@ define SUBJECT_rules
 $(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
-	$$(Q)$$(call compile_subject,-DSUBJECT=real)
+	$$(Q)$$(call compile_subject,-DSUBJECT=real -DKIND=$(1))
 
 $(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,$(SOURCES_$(1))) test/explore/mutate
 	@mkdir -p $$(@D)
@@ -235,7 +235,7 @@ $(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,
 $(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.stamp $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
-	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -I$(B)/gen/explore/$(1).$$*,-w)
+	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -DKIND=$(1) -I$(B)/gen/explore/$(1).$$*,-w)
 endef
 $(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
 
