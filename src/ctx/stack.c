@@ -289,6 +289,17 @@ static void put_large(struct thrum__slab *slab)
 		free(slab); /* only address space is lost */
 }
 
+bool thrum__stack_possible(size_t size)
+{
+	uintptr_t home;
+	if (!thrum__stack_is_large(size))
+		return true;
+	if (get_large(size, &home) != 0)
+		return false;
+	put_large(slab_of(home));
+	return true;
+}
+
 void thrum__stack_put(struct thrum__stack_cache *cache, struct thrum__stack *stack)
 {
 	struct thrum__slab *slab = slab_of(stack->home);

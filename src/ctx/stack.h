@@ -39,8 +39,11 @@ struct thrum__stack_cache {
  */
 size_t thrum__stack_size(size_t want);
 
-/* True if a stack of this size is mapped for each use. Only these may fail while others work. */
+/* True if stacks of this size are not pooled, but each is mapped for its one use. */
 bool thrum__stack_is_large(size_t size);
+
+/* False: a stack of this size is more than the process can have now. Only said of large ones. */
+bool thrum__stack_possible(size_t size);
 
 /* Bytes below a stack's base that fault. */
 size_t thrum__stack_guard(void);

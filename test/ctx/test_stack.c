@@ -175,6 +175,21 @@ START_TEST(absurd_sizes_are_refused)
 }
 END_TEST
 
+START_TEST(a_large_stack_that_cannot_be_had_is_known_to_be_impossible)
+{
+	size_t large = thrum__stack_size((size_t)1 << 30);
+	ck_assert(thrum__stack_possible(thrum__stack_size(0)));
+	ck_assert(thrum__stack_possible(large));
+	ck_assert(!thrum__stack_possible((size_t)1 << 47));
+	fake.count = 0;
+	fake.at = 2; /* the mapping, after its slab */
+	ck_assert(!thrum__stack_possible(large));
+	fake.at = 0;
+	ck_assert(thrum__stack_possible(large));
+	finish();
+}
+END_TEST
+
 START_TEST(a_large_stack_is_mapped_for_its_use_alone)
 {
 	size_t want = (size_t)64 << 20;
@@ -618,6 +633,7 @@ Suite *suite_stack(void)
 	TCase *sizes = tcase_create("sizes");
 	tcase_add_test(sizes, a_request_gets_at_least_15_16_of_its_size);
 	tcase_add_test(sizes, absurd_sizes_are_refused);
+	tcase_add_test(sizes, a_large_stack_that_cannot_be_had_is_known_to_be_impossible);
 	tcase_add_test(sizes, a_large_stack_is_mapped_for_its_use_alone);
 	suite_add_tcase(suite, sizes);
 	TCase *use = tcase_create("use");
