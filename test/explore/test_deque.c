@@ -150,7 +150,7 @@ START_TEST(every_item_is_got_once_and_what_it_points_to_is_there)
 	deque = (const struct deque_subject *)subject_real("deque");
 	struct explore_result result = explore(&scenario, scripts[_i].most, scripts[_i].random);
 	ck_assert_msg(!result.found, "%s: %s", scripts[_i].name, result.why);
-	ck_assert(result.complete || scripts[_i].random > 0);
+	ck_assert(result.complete || scripts[_i].random > 0 || explore_is_partial());
 }
 END_TEST
 

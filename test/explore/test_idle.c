@@ -306,7 +306,7 @@ START_TEST(whatever_is_submitted_is_done)
 	subject = (const struct idle_subject *)subject_real("idle");
 	struct explore_result result = explore(&scenario, play->most, play->random);
 	ck_assert_msg(!result.found, "%s: %s", play->name, result.why);
-	ck_assert(result.complete || play->random > 0);
+	ck_assert(result.complete || play->random > 0 || explore_is_partial());
 }
 END_TEST
 

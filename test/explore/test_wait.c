@@ -287,7 +287,7 @@ START_TEST(nobody_waits_for_ever_and_no_signal_is_lost)
 	subject = (const struct wait_subject *)subject_real("wait");
 	struct explore_result result = explore(&scenario, cast->most, cast->random);
 	ck_assert_msg(!result.found, "%s: %s", cast->name, result.why);
-	ck_assert(result.complete || cast->random > 0);
+	ck_assert(result.complete || cast->random > 0 || explore_is_partial());
 }
 END_TEST
 
