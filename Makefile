@@ -76,7 +76,7 @@ PROTO_replica := replica/control.proto replica/peer.proto
 TEST_base    := test_buf.c test_log.c
 TEST_ctx     := test_ctx.c test_stack.c
 TEST_time    := test_timer.c
-TEST_sched   := bystanders.c test_census.c test_deque.c test_dispatch.c test_fairness.c test_idle.c test_overflow.c test_runtimes.c test_shutdown.c test_thread.c
+TEST_sched   := bystanders.c test_census.c test_deque.c test_dispatch.c test_fairness.c test_idle.c test_memory.c test_overflow.c test_runtimes.c test_shutdown.c test_thread.c
 TEST_reactor := test_loop.c test_pollable.c
 TEST_sync    := test_cond.c test_mutex.c test_semaphore.c test_waitgroup.c test_waitq.c
 TEST_chan    := test_channel.c test_channel_storm.c test_try_race.c
@@ -93,7 +93,7 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 
 # The explorer is no layer, but is tested like one.
 TEST_explore := atomic.c engine.c memory.c race.c report.c search.c subject.c sync.c test_claim.c \
-	test_deque.c test_engine.c test_lock.c test_queue.c
+	test_deque.c test_engine.c test_idle.c test_lock.c test_queue.c test_wait.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
@@ -107,6 +107,7 @@ comma := ,
 WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
 LINK_ctx   := $(addprefix -Wl$(comma)--wrap=,aligned_alloc madvise mmap mprotect syscall)
 LINK_delta := $(WRAP_ALLOC)
+LINK_explore := -Wl,--gc-sections # of a source under test only what is called need be complete
 LINK_grpc  := $(WRAP_ALLOC) \
 	$(addprefix -Wl$(comma)--wrap=,nghttp2_session_client_new2 nghttp2_session_server_new2)
 PKG_thrum     := libuv
@@ -212,20 +213,21 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
-SOURCES_idle  := sched/dispatch.c
+SOURCES_idle  := sched/idle.c
 SOURCES_lock  := base/lock.c base/lock.h
 SOURCES_queue := sched/queue.c
 SOURCES_wait  := sched/parker.h sched/wait.c
-SUBJECTS := $(filter-out wait idle,$(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c))))
-MUTANTS := $(filter-out wait.% idle.%,$(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed))))
+SUBJECTS := $(patsubst test/explore/subject_%.c,%,$(sort $(wildcard test/explore/subject_*.c)))
+MUTANTS := $(patsubst test/explore/mutants/%.sed,%,$(sort $(wildcard test/explore/mutants/*.sed)))
 OBJ_explore := $(patsubst %,$(B)/explore/%.o,$(addsuffix .real,$(SUBJECTS)) $(MUTANTS))
 
-compile_subject = $(CC) $(1) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) -fsanitize=thread -MMD -MP -c $< -o $@ $(2)
+SUBJECT_FLAGS := -fsanitize=thread -ffunction-sections $(if $(filter asan,$(VARIANT)),-DTHRUM__ASAN=1)
+compile_subject = $(CC) $(1) $(filter-out -fsanitize=%,$(COMPILE_FLAGS)) $(SUBJECT_FLAGS) -MMD -MP -c $< -o $@ $(2)
 define SUBJECT_rules
 $(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
-	$$(Q)$$(call compile_subject,-DSUBJECT=real)
+	$$(Q)$$(call compile_subject,-DSUBJECT=real -DKIND=$(1))
 
 $(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,$(SOURCES_$(1))) test/explore/mutate
 	@mkdir -p $$(@D)
@@ -235,7 +237,7 @@ $(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,
 $(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.stamp $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
-	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -I$(B)/gen/explore/$(1).$$*,-w)
+	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -DKIND=$(1) -I$(B)/gen/explore/$(1).$$*,-w)
 endef
 $(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
 

@@ -16,15 +16,16 @@ _Static_assert(offsetof(struct thrum__frame, sp) == 0 && offsetof(struct thrum__
 	"switch.S draws it so");
 
 /*
- * Whatever a call may change, and what it must keep but for x29. x18 is the platform's. A call
+ * Whatever a call may change, and what it must keep but for x29. A call
  * keeps the low halves of v8 to v15 alone; the compiler saves those, and has nothing in the others.
  */
 #define THRUM__FRAME_CLOBBERS                                                                    \
 	"x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",     \
-		"x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28",     \
-		"x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", \
-		"v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",     \
-		"v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31", "cc", "memory"
+		"x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27",     \
+		"x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", \
+		"v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21",     \
+		"v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31", "cc",      \
+		"memory"
 #if defined(__ARM_FEATURE_SVE)
 #define THRUM__FRAME_CLOBBERS_SVE                                                                 \
 	, "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13", \

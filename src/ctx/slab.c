@@ -29,11 +29,29 @@
 
 enum { SELF = -10000 }; /* PIDFD_SELF: stands for the calling process */
 
+/*
+ * Whether MADV_GUARD_INSTALL means anything: an emulator of another architecture may say yes to
+ * any advice, even to one that nobody has ever given a meaning.
+ */
+static bool guards_by_advice(void *at, size_t size)
+{
+	enum { UNASKED, NO, YES };
+	static int answer; /* atomic */
+	int known = __atomic_load_n(&answer, __ATOMIC_RELAXED);
+	if (known == UNASKED) {
+		known = madvise(at, size, -1) == 0 ? NO : YES;
+		__atomic_store_n(&answer, known, __ATOMIC_RELAXED);
+	}
+	return known == YES;
+}
+
 static bool guard_each(char *base, size_t step, unsigned index)
 {
 	size_t guard = thrum__stack_guard();
 	char *at = base + index * step;
-	return madvise(at, guard, MADV_GUARD_INSTALL) == 0 || mprotect(at, guard, PROT_NONE) == 0;
+	if (guards_by_advice(at, guard) && madvise(at, guard, MADV_GUARD_INSTALL) == 0)
+		return true;
+	return mprotect(at, guard, PROT_NONE) == 0;
 }
 
 /* The number of stacks, from the first on, that have their guard. */
@@ -43,7 +61,8 @@ static unsigned guard_all(char *base, size_t step, unsigned count)
 	size_t guard = thrum__stack_guard();
 	struct iovec guards[THRUM__SLAB_STACKS];
 	unsigned done = 0;
-	if (count > 1 && !__atomic_load_n(&refused, __ATOMIC_RELAXED)) {
+	if (count > 1 && guards_by_advice(base, guard) &&
+		!__atomic_load_n(&refused, __ATOMIC_RELAXED)) {
 		for (unsigned i = 0; i < count; i++)
 			guards[i] = (struct iovec){base + i * step, guard};
 		long bytes = syscall(

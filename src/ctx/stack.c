@@ -24,8 +24,11 @@ enum {
 	HUGE = 40,       /* log2 of the largest size there is */
 	SLAB_BYTES = 24, /* log2 of the largest slab */
 	FIRST_SLAB = 4, /* stacks in the first slab of a size; the next ones double what there is */
-	BATCH = THRUM__STACK_CACHE / 2
+	BATCH = THRUM__STACK_CACHE / 2,
+	STEP = 256 /* stacks given back at once; 100 to 300 us */
 };
+
+#define WINDOW_NS THRUM_S
 _Static_assert((int)SLAB_BYTES >= (int)LARGEST, "a slab holds at least one pooled stack");
 
 struct class
@@ -34,12 +37,14 @@ struct class
 	size_t mapped; /* stacks in all its slabs; atomic */
 	size_t free;
 	size_t free_used; /* of these: with memory; atomic */
-	size_t spare;     /* the least free_used since the last decay */
+	size_t spare;     /* the least free_used in this window */
+	size_t due;       /* used ones to give back in this window; atomic */
 };
 
 static struct {
 	struct thrum__lock lock;
 	struct class classes[LARGEST + 1]; /* by log2 of the size */
+	int64_t window_end;                /* atomic */
 } pool;
 
 /* ---------------------------------------------------------------- sizes */
@@ -295,6 +300,17 @@ static void put_large(struct thrum__slab *slab)
 		free(slab); /* only address space is lost */
 }
 
+bool thrum__stack_possible(size_t size)
+{
+	uintptr_t home;
+	if (!thrum__stack_is_large(size))
+		return true;
+	if (get_large(size, &home) != 0)
+		return false;
+	put_large(slab_of(home));
+	return true;
+}
+
 void thrum__stack_put(struct thrum__stack_cache *cache, struct thrum__stack *stack)
 {
 	struct thrum__slab *slab = slab_of(stack->home);
@@ -355,26 +371,35 @@ static uint64_t take_last(struct class *class, struct thrum__list *list, struct 
 	return bits;
 }
 
-/* Leaves at most `keep` used stacks of a size in the pool. */
-static void release_used(unsigned shift, size_t keep)
+/* Gives back used stacks, some `most`, as long as the pool has more than `keep`. How many. */
+static size_t release_used(unsigned shift, size_t keep, size_t most)
 {
 	struct class *class = &pool.classes[shift];
 	struct thrum__slab *slab;
-	uint64_t bits;
-	while (__atomic_load_n(&class->free_used, __ATOMIC_RELAXED) > keep &&
-		(bits = take_last(class, &class->used, &slab)) != 0)
-		release(shift, slab, bits);
+	size_t released = 0;
+	while (released < most && __atomic_load_n(&class->free_used, __ATOMIC_RELAXED) > keep) {
+		uint64_t bits = take_last(class, &class->used, &slab);
+		if (bits == 0)
+			break;
+		released += count_of(bits);
+		(void)release(shift, slab, bits);
+	}
+	return released;
 }
 
-/* Unmaps slabs that nobody uses. */
-static void release_empty(unsigned shift)
+/* Unmaps slabs that nobody uses, some `most` stacks. How many. */
+static size_t release_empty(unsigned shift, size_t most)
 {
 	struct class *class = &pool.classes[shift];
 	struct thrum__slab *slab;
-	uint64_t bits;
-	while ((bits = take_last(class, &class->empty, &slab)) != 0)
-		if (!release(shift, slab, bits))
+	size_t released = 0;
+	while (released < most) {
+		uint64_t bits = take_last(class, &class->empty, &slab);
+		if (bits == 0 || !release(shift, slab, bits))
 			break;
+		released += count_of(bits);
+	}
+	return released;
 }
 
 void thrum__stack_cache_trim(struct thrum__stack_cache *cache)
@@ -388,28 +413,52 @@ void thrum__stack_cache_fini(struct thrum__stack_cache *cache)
 {
 	thrum__stack_cache_trim(cache);
 	for (unsigned shift = 0; shift <= LARGEST; shift++)
-		release_used(shift, THRUM__STACK_POOL);
+		(void)release_used(shift, THRUM__STACK_POOL, SIZE_MAX);
+}
+
+bool thrum__stack_trim_some(void)
+{
+	size_t released = 0;
+	for (unsigned shift = 0; shift <= LARGEST && released < STEP; shift++) {
+		released += release_used(shift, 0, STEP - released);
+		if (released < STEP)
+			released += release_empty(shift, STEP - released);
+	}
+	return released >= STEP;
 }
 
 void thrum__stack_trim(void)
 {
-	for (unsigned shift = 0; shift <= LARGEST; shift++) {
-		release_used(shift, 0);
-		release_empty(shift);
-	}
+	while (thrum__stack_trim_some())
+		;
 }
 
-void thrum__stack_decay(void)
+/* A new window begins: half of what was to spare in the last one is due. */
+static void open_window(void)
 {
+	thrum__lock(&pool.lock);
 	for (unsigned shift = 0; shift <= LARGEST; shift++) {
 		struct class *class = &pool.classes[shift];
-		thrum__lock(&pool.lock);
-		size_t keep = class->free_used - (class->spare + 1) / 2;
-		thrum__unlock(&pool.lock);
-		release_used(shift, keep);
-		thrum__lock(&pool.lock);
+		__atomic_store_n(&class->due, (class->spare + 1) / 2, __ATOMIC_RELAXED);
 		class->spare = class->free_used;
-		thrum__unlock(&pool.lock);
+	}
+	thrum__unlock(&pool.lock);
+}
+
+void thrum__stack_decay(int64_t now)
+{
+	int64_t end = __atomic_load_n(&pool.window_end, __ATOMIC_RELAXED);
+	if (now >= end && __atomic_compare_exchange_n(&pool.window_end, &end, now + WINDOW_NS,
+				  false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		open_window();
+	for (unsigned shift = 0; shift <= LARGEST; shift++) {
+		size_t *due = &pool.classes[shift].due;
+		size_t left = __atomic_load_n(due, __ATOMIC_RELAXED);
+		if (left == 0)
+			continue;
+		size_t done = release_used(shift, 0, left < STEP ? left : STEP);
+		/* Nobody minds if two at once, or a new window, make it a little more or less. */
+		__atomic_store_n(due, done == 0 || done > left ? 0 : left - done, __ATOMIC_RELAXED);
 	}
 }
 

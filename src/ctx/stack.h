@@ -39,8 +39,11 @@ struct thrum__stack_cache {
  */
 size_t thrum__stack_size(size_t want);
 
-/* True if a stack of this size is mapped for each use. Only these may fail while others work. */
+/* True if stacks of this size are not pooled, but each is mapped for its one use. */
 bool thrum__stack_is_large(size_t size);
+
+/* False: a stack of this size is more than the process can have now. Only said of large ones. */
+bool thrum__stack_possible(size_t size);
 
 /* Bytes below a stack's base that fault. */
 size_t thrum__stack_guard(void);
@@ -67,15 +70,18 @@ void thrum__stack_cache_fini(struct thrum__stack_cache *cache);
 
 /*
  * Gives all memory of the pool back to the kernel, and the address space where nothing near is in
- * use. For when all is idle. Any thread; a burst of 100,000 stacks takes some 50 ms.
+ * use. For when all is idle. Any thread; a burst of 100,000 stacks takes some 50 ms. The other one
+ * stops after a step of some hundred stacks: true, there is more.
  */
 void thrum__stack_trim(void);
+bool thrum__stack_trim_some(void);
 
 /*
- * Gives back half of the used stacks that the pool has had to spare all the time since the last
- * call. For a busy process, once a second: a burst is forgotten within some seconds. Any thread.
+ * Gives back what a busy process does not need: each second, half of the used stacks that the pool
+ * had to spare all through the second before. A call does one step of it at most and costs next to
+ * nothing when there is none to do. To be called often, with the time. Any thread.
  */
-void thrum__stack_decay(void);
+void thrum__stack_decay(int64_t now);
 
 /* Around a fork. */
 void thrum__stack_lock_all(void);

@@ -7,6 +7,12 @@
 #include "base/base.h"
 #include "ctx/sanitizer.h"
 
+#if defined(__has_include)
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#endif
+#endif
+
 /*
  * How deep a stack was used. mincore tells which pages have memory, so that the others need not be
  * read, which would give them some. From the lowest page that has, the first word that is not zero
@@ -17,6 +23,15 @@ enum {
 	CHUNK = 256, /* pages asked for at once */
 	WIPED = 8    /* pages that are wiped rather than given back */
 };
+
+/* Whatever a dead frame was to the checkers, the memory is looked at as such now. */
+static void open_to_checkers(const struct thrum__stack *stack)
+{
+	thrum__fiber_unpoison(stack->base, stack->size);
+#ifdef VALGRIND_MAKE_MEM_DEFINED
+	(void)VALGRIND_MAKE_MEM_DEFINED(stack->base, stack->size);
+#endif
+}
 
 /* The end of the stack, upward from `from`, where the page is the first that has memory. */
 static char *first_resident(char *from, char *end, size_t page)
@@ -40,6 +55,7 @@ void thrum__stack_clean(const struct thrum__stack *stack)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	char *end = (char *)stack->base + stack->size;
+	open_to_checkers(stack);
 	char *from = first_resident(stack->base, end, page);
 	if ((size_t)(end - from) > WIPED * page) {
 		char *wiped = end - WIPED * page;
@@ -52,7 +68,7 @@ void thrum__stack_clean(const struct thrum__stack *stack)
 size_t thrum__stack_used(const struct thrum__stack *stack)
 {
 	char *end = (char *)stack->base + stack->size;
-	thrum__fiber_unpoison(stack->base, stack->size);
+	open_to_checkers(stack);
 	char *from = first_resident(stack->base, end, (size_t)sysconf(_SC_PAGESIZE));
 	const uint64_t *word = (const uint64_t *)from;
 	while ((const char *)word < end && *word == 0)

@@ -48,12 +48,12 @@ static uint64_t every; /* written once, by configure */
 #define get(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define set(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 
-static void lock_all(void)
+void thrum__census_lock_all(void)
 {
 	CHECK(pthread_mutex_lock(&all.mutex) == 0);
 }
 
-static void unlock_all(void)
+void thrum__census_unlock_all(void)
 {
 	CHECK(pthread_mutex_unlock(&all.mutex) == 0);
 }
@@ -85,9 +85,9 @@ static bool open_table(struct thrum__census *census)
 	census->off = census->table == NULL;
 	if (census->off)
 		return false;
-	lock_all();
+	thrum__census_lock_all();
 	thrum__list_push_back(&all.tables, &census->table->link);
-	unlock_all();
+	thrum__census_unlock_all();
 	return true;
 }
 
@@ -149,9 +149,9 @@ void thrum__census_end(
 		add(row_of(census->table, site, stack->size), 0, 1, used);
 		return;
 	}
-	lock_all();
+	thrum__census_lock_all();
 	add(row_of(&all.past, site, stack->size), 0, 1, used);
-	unlock_all();
+	thrum__census_unlock_all();
 }
 
 static void add_to_past(const struct row *row)
@@ -166,12 +166,12 @@ void thrum__census_fini(struct thrum__census *census)
 	struct thrum__census_table *table = census->table;
 	if (table == NULL)
 		return;
-	lock_all();
+	thrum__census_lock_all();
 	thrum__list_remove(&table->link);
 	for (int i = 0; i < ROWS; i++)
 		add_to_past(&table->rows[i]);
 	add_to_past(&table->others);
-	unlock_all();
+	thrum__census_unlock_all();
 	free(table);
 	*census = (struct thrum__census){0};
 }
@@ -215,7 +215,7 @@ static int deepest_first(const void *a, const void *b)
 static struct thrum_stack_use *take_census(size_t *count)
 {
 	*count = 0;
-	lock_all();
+	thrum__census_lock_all();
 	size_t most = ROWS + 1;
 	thrum__list_foreach (link, &all.tables)
 		most += ROWS + 1;
@@ -226,7 +226,7 @@ static struct thrum_stack_use *take_census(size_t *count)
 			collect_table(uses, count,
 				thrum__container_of(link, struct thrum__census_table, link));
 	}
-	unlock_all();
+	thrum__census_unlock_all();
 	if (uses != NULL)
 		qsort(uses, *count, sizeof(uses[0]), deepest_first);
 	return uses;

@@ -33,6 +33,10 @@ bool thrum__census_begin(
 void thrum__census_end(
 	struct thrum__census *census, const char *site, const struct thrum__stack *stack);
 
+/* Around a fork. */
+void thrum__census_lock_all(void);
+void thrum__census_unlock_all(void);
+
 /* The processor ends; what it counted stays. */
 void thrum__census_fini(struct thrum__census *census);
 

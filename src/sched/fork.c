@@ -24,12 +24,14 @@ static void prepare(void)
 	thrum__driver_lock_all();
 	thrum__thread_lock_all();
 	thrum__wait_lock_all();
+	thrum__census_lock_all();
 	thrum__stack_lock_all();
 }
 
 static void unlock(void)
 {
 	thrum__stack_unlock_all();
+	thrum__census_unlock_all();
 	thrum__wait_unlock_all();
 	thrum__thread_unlock_all();
 	thrum__driver_unlock_all();

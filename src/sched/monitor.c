@@ -216,7 +216,8 @@ static uint64_t dispatches_of(const struct thrum__runtime *runtime)
 
 static void give_memory_back(struct thrum__runtime *runtime)
 {
-	thrum__stack_trim();
+	while (thrum__stack_trim_some() && all_idle(runtime))
+		;
 	for (unsigned i = 0; i < runtime->count; i++) {
 		struct thrum__processor *processor = &runtime->processors[i];
 		__atomic_fetch_or(&processor->urgent, THRUM__URGENT_TRIM, __ATOMIC_SEQ_CST);
@@ -264,6 +265,7 @@ static void *monitor_main(void *runtime_v)
 		int64_t now = thrum_now();
 		for (unsigned i = 0; i < runtime->count; i++)
 			look(&runtime->processors[i], now);
+		thrum__stack_decay(now);
 		if (__atomic_load_n(&runtime->stopping, __ATOMIC_ACQUIRE))
 			watch_stopping(runtime, &stopping, now);
 	}

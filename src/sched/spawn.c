@@ -19,7 +19,8 @@ static int attr_check(const struct thrum_attr *attr)
 			return -EINVAL;
 	if ((attr->flags & ~THRUM_CHILD_FIRST) != 0)
 		return -EINVAL;
-	return thrum__stack_size(attr->stack_size) == 0 ? -ENOMEM : 0;
+	size_t size = thrum__stack_size(attr->stack_size);
+	return size == 0 || !thrum__stack_possible(size) ? -ENOMEM : 0;
 }
 
 /* Publishes a new thread. Entered before and after. */

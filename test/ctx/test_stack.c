@@ -175,6 +175,21 @@ START_TEST(absurd_sizes_are_refused)
 }
 END_TEST
 
+START_TEST(a_large_stack_that_cannot_be_had_is_known_to_be_impossible)
+{
+	size_t large = thrum__stack_size((size_t)1 << 30);
+	ck_assert(thrum__stack_possible(thrum__stack_size(0)));
+	ck_assert(thrum__stack_possible(large));
+	ck_assert(!thrum__stack_possible((size_t)1 << 47));
+	fake.count = 0;
+	fake.at = 2; /* the mapping, after its slab */
+	ck_assert(!thrum__stack_possible(large));
+	fake.at = 0;
+	ck_assert(thrum__stack_possible(large));
+	finish();
+}
+END_TEST
+
 START_TEST(a_large_stack_is_mapped_for_its_use_alone)
 {
 	size_t want = (size_t)64 << 20;
@@ -358,19 +373,48 @@ START_TEST(a_trim_leaves_alone_what_is_in_use)
 }
 END_TEST
 
+/* Ends the window of the last decay, and does all that this makes due. */
+static void decay(void)
+{
+	static int64_t now = THRUM_S;
+	now += 2 * THRUM_S;
+	for (int i = 0; i < 100; i++)
+		thrum__stack_decay(now);
+}
+
 START_TEST(a_decay_gives_back_half_of_what_was_to_spare)
 {
 	get_crowd(0);
 	put_all(crowd, CROWD);
 	thrum__stack_cache_trim(&cache);
-	thrum__stack_decay(); /* from here on */
+	decay(); /* the window began with an empty pool, so nothing goes yet */
 	size_t used = thrum__stack_stats().used;
-	ck_assert_uint_gt(used, CROWD / 3);
-	thrum__stack_decay();
-	ck_assert_uint_le(thrum__stack_stats().used, used / 2);
+	ck_assert_uint_ge(used, CROWD);
+	decay();
+	ck_assert_uint_le(thrum__stack_stats().used, used / 2 + 64); /* a slab more or less */
+	ck_assert_uint_ge(thrum__stack_stats().used, used / 2 - 64);
 	for (int i = 0; i < 12; i++)
-		thrum__stack_decay();
+		decay();
 	ck_assert_uint_eq(thrum__stack_stats().used, 0);
+	finish();
+}
+END_TEST
+
+START_TEST(a_decay_takes_a_step_at_a_time)
+{
+	get_crowd(0);
+	put_all(crowd, CROWD);
+	thrum__stack_cache_trim(&cache);
+	decay();
+	size_t used = thrum__stack_stats().used;
+	int64_t now = 1000 * THRUM_S;
+	thrum__stack_decay(now);
+	ck_assert_uint_lt(thrum__stack_stats().used, used);
+	ck_assert_uint_ge(thrum__stack_stats().used, used - 320);
+	for (int i = 0; i < 100; i++)
+		thrum__stack_decay(now);
+	ck_assert_uint_le(thrum__stack_stats().used, used / 2 + 64);
+	ck_assert_uint_ge(thrum__stack_stats().used, used / 2 - 64);
 	finish();
 }
 END_TEST
@@ -379,16 +423,13 @@ START_TEST(a_decay_keeps_what_is_used_again_and_again)
 {
 	get_crowd(0);
 	put_all(crowd, CROWD);
-	thrum__stack_decay();
-	size_t mapped = 0;
+	decay();
+	size_t mapped = thrum__stack_stats().mapped;
 	for (int i = 0; i < 10; i++) {
 		get_crowd(0);
 		put_all(crowd, CROWD);
-		if (i == 0)
-			mapped = thrum__stack_stats().mapped;
-		ck_assert_uint_ge(thrum__stack_stats().used, CROWD - THRUM__STACK_CACHE);
-		thrum__stack_decay();
 		/* Nothing was to spare but what a batch leaves over. */
+		decay();
 		ck_assert_uint_ge(thrum__stack_stats().used, CROWD - THRUM__STACK_CACHE - 128);
 	}
 	ck_assert_uint_le(thrum__stack_stats().mapped, mapped + 128);
@@ -557,7 +598,7 @@ static void *storm(void *arg)
 			thrum__stack_put(&own, stack);
 		}
 		if (round % 97 == 0)
-			thrum__stack_decay();
+			thrum__stack_decay(round * THRUM_MS * 100);
 		if (round % 1013 == 0)
 			thrum__stack_trim();
 	}
@@ -592,6 +633,7 @@ Suite *suite_stack(void)
 	TCase *sizes = tcase_create("sizes");
 	tcase_add_test(sizes, a_request_gets_at_least_15_16_of_its_size);
 	tcase_add_test(sizes, absurd_sizes_are_refused);
+	tcase_add_test(sizes, a_large_stack_that_cannot_be_had_is_known_to_be_impossible);
 	tcase_add_test(sizes, a_large_stack_is_mapped_for_its_use_alone);
 	suite_add_tcase(suite, sizes);
 	TCase *use = tcase_create("use");
@@ -607,6 +649,7 @@ Suite *suite_stack(void)
 	TCase *memory = tcase_create("memory");
 	tcase_add_loop_test(memory, a_trim_leaves_alone_what_is_in_use, NEW, WITHOUT_GUARDS + 1);
 	tcase_add_test(memory, a_decay_gives_back_half_of_what_was_to_spare);
+	tcase_add_test(memory, a_decay_takes_a_step_at_a_time);
 	tcase_add_test(memory, a_decay_keeps_what_is_used_again_and_again);
 	tcase_add_test(memory, a_processor_that_ends_leaves_a_bounded_pool);
 	tcase_add_loop_test(memory, whatever_the_kernel_refuses_is_enomem_and_leaks_nothing, NEW,

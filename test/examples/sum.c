@@ -19,7 +19,11 @@ static void *sum(void *arg)
 	struct range low = {.first = all->first, .count = half};
 	struct range high = {.first = all->first + half};
 	high.count = all->count - half;
-	struct thrum_attr attr = {.name = "half", .stack_size = 32 * 1024};
+	struct thrum_attr attr = {
+		.name = "low half",
+		.stack_size = 32 * 1024,
+		.flags = THRUM_CHILD_FIRST, /* others may take this half */
+	};
 	struct thrum_thread *thread;
 	int err = thrum_spawn_with(&thread, sum, &low, &attr);
 	if (err != 0)

@@ -51,6 +51,12 @@ struct explore_result explore_replay(
 struct explore_result explore(
 	const struct explore_scenario *scenario, uint64_t most, uint64_t random);
 
+/*
+ * Under ASan everything is several times slower, and only the explorer's own memory is looked at:
+ * explore() then does a part of what it is asked for.
+ */
+bool explore_is_partial(void);
+
 /* ---------------------------------------------------------------- for setup, body and check */
 
 /* Ends the execution with a finding. Does not return inside a body. */

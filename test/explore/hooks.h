@@ -50,8 +50,12 @@ _Noreturn void explore_check_failed(const char *expr, const char *file, int line
 #define EXPLORE_TYPED(p, call)            ((__typeof__(*(p)))(call))
 #define __atomic_load_n(p, order)         EXPLORE_TYPED(p, explore_load(p, sizeof(*(p)), order))
 #define __atomic_store_n(p, value, order) explore_store(p, sizeof(*(p)), (uint64_t)(value), order)
-#define EXPLORE_RMW(p, op, value, order) \
-	EXPLORE_TYPED(p, explore_rmw(p, sizeof(*(p)), op, (uint64_t)(value), order))
+#define EXPLORE_RMW(p, op, value, order)  /* may be used as a statement */              \
+	({                                                                              \
+		__typeof__(*(p)) before_ = EXPLORE_TYPED(                               \
+			p, explore_rmw(p, sizeof(*(p)), op, (uint64_t)(value), order)); \
+		before_;                                                                \
+	})
 #define __atomic_exchange_n(p, value, order) EXPLORE_RMW(p, EXPLORE_XCHG, value, order)
 #define __atomic_fetch_add(p, value, order)  EXPLORE_RMW(p, EXPLORE_ADD, value, order)
 #define __atomic_fetch_sub(p, value, order)  EXPLORE_RMW(p, EXPLORE_SUB, value, order)

@@ -4,7 +4,7 @@
 #include "hooks.h"
 
 /*
- * The memory model: what a load may return, after C11 (and what it says of fences since C++20).
+ * The memory model: what a load may return, after C11; of seq_cst fences it says what C++20 does.
  *
  * Each location keeps all that was ever stored in it, as a list of messages; each thread has a
  * view: up to which message of each location it knows. A load may return any message that is not
@@ -13,24 +13,27 @@
  * see yours although it is there). So TSO is contained, and ARM's and POWER's reordering of stores
  * with stores and loads with loads.
  *
- *   store, release   the message carries the storer's view, and so do its relaxed stores to the
- * same location after it, until another thread stores there (a release sequence) store, relaxed the
- * message carries the view of the storer's last release fence load, acquire    takes over the
- * message's view load, relaxed    keeps it aside for the next acquire fence read-modify-write reads
- * the newest message; its own carries that one's view too failed compare   a load, of any message
- * it may see that does not hold what was expected fence, seq_cst   joins its view with that of all
- * such fences before it, both ways membarrier       such a fence by the caller, by every other
- * thread (each at a moment of its own), and by the caller again
+ *   store, release   the message carries the storer's view, and so do its relaxed stores to
+ *                    the same location until another thread stores there (release sequence)
+ *   store, relaxed   the message carries the view of the storer's last release fence
+ *   load, acquire    takes over the message's view
+ *   load, relaxed    keeps it aside for the next acquire fence
+ *   read and modify  reads the newest message, and its own carries that one's view, too
+ *   failed compare   a load, of any visible message that does not hold what was expected
+ *   fence, seq_cst   joins its view with that of all such fences before it, both ways
+ *   membarrier       such a fence by the caller, by every other thread (each at a moment of
+ *                    its own), and by the caller again
  *
  * A seq_cst load does not go behind the newest seq_cst store of its location. Otherwise seq_cst on
  * an access means acquire and release: C11 promises the relaxed neighbours of such an access no
  * more, so source that leans on x86's locked instructions as barriers is found out.
  *
- * Not modelled. A load that returns a store which comes later in the same execution: hardware does
- * it, though only where no dependency and no barrier orders the two; a thief's item load and its
- * own compare-and-swap are so ordered. And a store that takes its place in the order of its
- * location *before* one that was executed earlier: locations here have one writer, or are written
- * by read-modify-writes, which cannot. A compiler's liberties: see the barriers in the source.
+ * Not modelled. A load that returns what is stored only later in the execution (load buffering):
+ * hardware does it where neither a dependency nor a barrier stands between the load and its own
+ * thread's next store. So that a thief's release keeps its load of the item before its swap of top
+ * is not tested here. And a store that takes its place in the order of its location *before* one
+ * that was executed earlier: locations here have one writer, or are written by read-modify-writes,
+ * which cannot. A compiler's liberties: see the barriers in the source.
  *
  * The real memory always holds the newest message, so that plain reads by a location's only writer
  * (or under its lock, or after the end) see what they should.

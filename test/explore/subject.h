@@ -35,13 +35,14 @@ void subject_say(
 #define SUBJECT_TEXT(a)         SUBJECT_TEXT_(a)
 
 /* For functions with external linkage: a name of their own in each variant. */
-#define SUBJECT_OWN(name) SUBJECT_PASTE(subject, SUBJECT, name)
+#define SUBJECT_OWN(name) SUBJECT_PASTE(KIND, SUBJECT, name)
 
-#define SUBJECT_REGISTER(variable, kind_name)                                                  \
-	__attribute__((constructor)) static void register_subject(void)                        \
-	{                                                                                      \
-		(variable).subject = (struct subject){kind_name, SUBJECT_TEXT(SUBJECT), NULL}; \
-		subject_add(&(variable).subject);                                              \
+#define SUBJECT_REGISTER(variable)                                                         \
+	__attribute__((constructor)) static void register_subject(void)                    \
+	{                                                                                  \
+		(variable).subject =                                                       \
+			(struct subject){SUBJECT_TEXT(KIND), SUBJECT_TEXT(SUBJECT), NULL}; \
+		subject_add(&(variable).subject);                                          \
 	}
 
 #endif

@@ -39,4 +39,4 @@ static void leave(struct thrum__claim *claim)
 }
 
 static struct claim_subject variant = {.enter = enter, .leave = leave, .take = thrum__claim_take};
-SUBJECT_REGISTER(variant, "claim")
+SUBJECT_REGISTER(variant)

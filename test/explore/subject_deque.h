@@ -10,6 +10,7 @@ struct deque_subject {
 	struct subject subject;
 	int (*init)(struct thrum__deque *deque, size_t capacity, bool alone);
 	bool (*push)(struct thrum__deque *deque, void *item);
+	void *(*peek)(const struct thrum__deque *deque);
 	void *(*take)(struct thrum__deque *deque);
 	void *(*shift)(struct thrum__deque *deque);
 	void *(*steal)(struct thrum__deque *deque, bool *lost);

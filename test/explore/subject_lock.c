@@ -47,4 +47,4 @@ static void lock_leave(struct thrum__lock *lock)
 }
 
 static struct lock_subject variant = {.lock = lock_take, .unlock = lock_leave};
-SUBJECT_REGISTER(variant, "lock")
+SUBJECT_REGISTER(variant)

@@ -13,4 +13,4 @@
 
 static struct queue_subject variant = {
 	.push = thrum__queue_push, .pop = thrum__queue_pop, .take = thrum__queue_take};
-SUBJECT_REGISTER(variant, "queue")
+SUBJECT_REGISTER(variant)

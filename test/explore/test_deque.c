@@ -9,6 +9,7 @@
  * a string, a letter for each call:
  *
  *   p push the next item   t take   f shift ("front")   s steal
+ *   j join: peek, and take that item if it is still there
  *
  * Each item must be got once, by somebody who may read what its pusher put into it, and a thief
  * gets items in the order in which they were pushed.
@@ -31,7 +32,8 @@ static const struct script {
 	{"a slot used again", "pppp", "pp", {"s", "s"}, 100000, 0},
 	{"shifting", "pp", "fpf", {"s", "s"}, 100000, 0},
 	{"shifting and taking", "ppp", "ftf", {"ss"}, 100000, 0},
-	{"all at once", "ppp", "pptfpttptf", {"sss", "ssss"}, 20000, 20000},
+	{"peeking", "pp", "jj", {"s", "s"}, 100000, 0},
+	{"all at once", "ppp", "pptfpjtptf", {"sss", "ssss"}, 20000, 20000},
 };
 enum { SCRIPTS = sizeof(scripts) / sizeof(scripts[0]) };
 
@@ -75,6 +77,15 @@ static void got(void *item_v, bool in_order)
 		*last = number;
 }
 
+static void join(void)
+{
+	void *item = deque->peek(&world.deque);
+	void *taken = item == NULL ? NULL : deque->take(&world.deque);
+	if (taken != NULL && taken != item)
+		explore_fail("took another item than the one that was there");
+	got(taken, false);
+}
+
 static void play(const char *letters)
 {
 	bool lost = false;
@@ -83,6 +94,8 @@ static void play(const char *letters)
 			push();
 		else if (*letters == 't')
 			got(deque->take(&world.deque), false);
+		else if (*letters == 'j')
+			join();
 		else if (*letters == 'f')
 			got(deque->shift(&world.deque), true);
 		else
@@ -137,7 +150,7 @@ START_TEST(every_item_is_got_once_and_what_it_points_to_is_there)
 	deque = (const struct deque_subject *)subject_real("deque");
 	struct explore_result result = explore(&scenario, scripts[_i].most, scripts[_i].random);
 	ck_assert_msg(!result.found, "%s: %s", scripts[_i].name, result.why);
-	ck_assert(result.complete || scripts[_i].random > 0);
+	ck_assert(result.complete || scripts[_i].random > 0 || explore_is_partial());
 }
 END_TEST
 

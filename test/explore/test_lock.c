@@ -62,7 +62,7 @@ START_TEST(one_holds_the_lock_and_everybody_gets_it)
 	lock = (const struct lock_subject *)subject_real("lock");
 	struct explore_result result = run(_i, true);
 	ck_assert_msg(!result.found, "%s", result.why);
-	ck_assert(result.complete);
+	ck_assert(result.complete || explore_is_partial());
 }
 END_TEST
 

@@ -6,8 +6,9 @@
 #include "subject_queue.h"
 
 /*
- * The locked queue, inbox and inject alike: two push, one pops, one takes two at once. Each thread is got once, by somebody who may touch it; who takes from the queue gets
- * those of one pusher in their order.
+ * The locked queue, inject and mail alike: two push, one pops, one takes two at once. Each thread
+ * is got once, by somebody who may touch it; who takes from the queue gets those of one pusher in
+ * their order.
  */
 
 enum { PUSHERS = 2, EACH = 2 };

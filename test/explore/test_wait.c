@@ -70,16 +70,30 @@ struct thrum__machine *stage_machine(void)
 	return role() == GREEN || role() == GREEN_TIMED ? &world.machine : NULL;
 }
 
-void stage_suspend(struct thrum_thread *self, enum thrum__action action)
+/* The switch away, finish_left, and the switch back (machine.c). */
+struct thrum__machine *stage_suspend(struct thrum__machine *machine, struct thrum_thread *self,
+	enum thrum__action action, struct thrum_thread *next)
 {
-	(void)action;
-	uint32_t expected = THRUM__RUNNING;
-	if (!__atomic_compare_exchange_n(&self->parker.word, &expected, THRUM__PARKED, false,
-		    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		return;
+	CHECK(action == THRUM__ACT_PARK && next == NULL);
+	if (!subject->park_word(&self->parker))
+		return machine;
 	while (__atomic_load_n(&world.runnable, __ATOMIC_ACQUIRE) == 0)
 		explore_relax();
 	__atomic_store_n(&world.runnable, 0, __ATOMIC_RELAXED);
+	return machine;
+}
+
+bool stage_enter_slow(struct thrum__machine *machine)
+{
+	(void)machine;
+	CHECK(!"nobody takes the processor here");
+	return false;
+}
+
+bool stage_claim_enter_slow(struct thrum__claim *claim)
+{
+	(void)claim;
+	return false;
 }
 
 void stage_ready(struct thrum_thread *thread)
@@ -186,10 +200,9 @@ static void waker(void)
 static void canceller(void)
 {
 	world.cancels++;
-	__atomic_store_n(&world.thread.cancelled, 1, __ATOMIC_RELEASE);
-	uint32_t before =
-		__atomic_fetch_or(&world.thread.parker.word, THRUM__KNOCKED, __ATOMIC_ACQ_REL);
-	if (before == THRUM__PARKED)
+	if (__atomic_exchange_n(&world.thread.cancelled, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	if (subject->signal(&world.thread.parker, THRUM__KNOCKED))
 		stage_ready(&world.thread);
 }
 
@@ -228,7 +241,8 @@ static void setup(void *unused)
 	(void)unused;
 	world.machine.processor = &world.processor;
 	world.machine.current = &world.thread;
-	world.thread.parker.thread = &world.thread;
+	world.thread.parker.green = true;
+	world.machine.claim.state = THRUM__USER;
 	world.processor.next_timer = INT64_MAX;
 	explore_name(&world.thread.parker.word, "word");
 	explore_name(&world.os.word, "word");
@@ -273,7 +287,7 @@ START_TEST(nobody_waits_for_ever_and_no_signal_is_lost)
 	subject = (const struct wait_subject *)subject_real("wait");
 	struct explore_result result = explore(&scenario, cast->most, cast->random);
 	ck_assert_msg(!result.found, "%s: %s", cast->name, result.why);
-	ck_assert(result.complete || cast->random > 0);
+	ck_assert(result.complete || cast->random > 0 || explore_is_partial());
 }
 END_TEST
 

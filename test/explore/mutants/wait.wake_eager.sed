@@ -1,2 +1,2 @@
 # Whoever finds PARKED makes it runnable, also the second one.
-s/if (before != THRUM__PARKED)/if (!(before \& THRUM__PARKED))/
+s/return before == THRUM__PARKED;/return before \& THRUM__PARKED;/

@@ -1,2 +1,2 @@
 # The waiter does not see what its waker did.
-s/THRUM__WOKEN, __ATOMIC_ACQ_REL);/THRUM__WOKEN, __ATOMIC_RELAXED);/
+s/bit, __ATOMIC_ACQ_REL);/bit, __ATOMIC_RELAXED);/
