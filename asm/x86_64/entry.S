@@ -5,7 +5,9 @@
  *   in   rsi = its frame, followed by +32 function, +40 its argument; rax = pass; rbp = 0;
  *        rsp 16-byte aligned
  *
- * The function never returns. The return address is marked undefined and rbp is zero, so that
+ * What the function returns is where to go on, for good: by a return, so that each call has had its
+ * own, and the return-stack predictor is right about the frames gone on in (switch.S). The return
+ * address here is marked undefined and rbp is zero, so that
  * debuggers, profilers and unwinders, by CFI or by frame pointer, end their walk here.
  */
 	.text
@@ -21,7 +23,9 @@ thrum__switch_entry:
 	movq	40(%rsi), %rdi
 	movq	%rax, %rsi
 	call	*%rcx
-	ud2
+	movq	%rax, %rsi
+	movq	%rdx, %rax
+	jmp	thrum__switch_jump
 	.cfi_endproc
 	.size	thrum__switch_entry, . - thrum__switch_entry
 

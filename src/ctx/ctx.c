@@ -8,7 +8,7 @@
 /* What asm/<arch>/entry.S finds at the top of a new stack. */
 struct first_frame {
 	struct thrum__frame frame;
-	void (*fn)(void *arg, void *pass);
+	struct thrum__ctx_next (*fn)(void *arg, void *pass);
 	void *arg;
 };
 _Static_assert(offsetof(struct first_frame, fn) == 32 && offsetof(struct first_frame, arg) == 40 &&
@@ -24,7 +24,7 @@ void thrum__switch_entry(void);
 enum { COLOUR_BITS = 5, COLOUR_STEP = 64 };
 
 void thrum__ctx_init(struct thrum__ctx *ctx, const struct thrum__stack *stack,
-	void (*fn)(void *arg, void *pass), void *arg)
+	struct thrum__ctx_next (*fn)(void *arg, void *pass), void *arg)
 {
 	/* The top bits of a product: what is alike of all addresses does not matter. */
 	size_t colour = ((uintptr_t)stack->base >> 12) * 0x9e3779b97f4a7c15u >> (64 - COLOUR_BITS);

@@ -32,12 +32,20 @@ struct thrum__ctx {
 	struct thrum__fiber fiber;
 };
 
+/* Where a context that ends goes on, and what it passes. Returned in two registers. */
+struct thrum__ctx_next {
+	struct thrum__frame *frame;
+	void *pass;
+};
+
 /*
  * A context that will call fn(arg, pass) on the given stack, with the pass of the first switch to
- * it. fn first calls thrum__ctx_arrive and never returns.
+ * it. fn first calls thrum__ctx_arrive and ends with `return thrum__ctx_end(…)`, or with
+ * thrum__ctx_leave, which costs the context gone on in a mispredicted return for each call that
+ * was not returned from.
  */
 void thrum__ctx_init(struct thrum__ctx *ctx, const struct thrum__stack *stack,
-	void (*fn)(void *arg, void *pass), void *arg);
+	struct thrum__ctx_next (*fn)(void *arg, void *pass), void *arg);
 
 /* The context of the calling OS thread, to be switched away from. */
 void thrum__ctx_adopt(struct thrum__ctx *ctx);
@@ -68,6 +76,17 @@ _Noreturn static inline void thrum__ctx_leave(
 {
 	thrum__fiber_leave(&from->fiber, &to->fiber, true);
 	thrum__frame_jump(to->frame, pass);
+}
+
+static inline struct thrum__ctx_next thrum__ctx_end(
+	struct thrum__ctx *from, struct thrum__ctx *to, void *pass)
+{
+#if defined(THRUM__ASAN) || defined(THRUM__TSAN)
+	thrum__ctx_leave(from, to, pass); /* what still runs here would count as the other's */
+#else
+	(void)from;
+	return (struct thrum__ctx_next){to->frame, pass};
+#endif
 }
 
 #endif

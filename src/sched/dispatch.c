@@ -356,6 +356,13 @@ static struct thrum_thread *turn(struct thrum__processor *processor)
 	return thread;
 }
 
+void thrum__turn(struct thrum__processor *processor)
+{
+	struct thrum_thread *thread = turn(processor);
+	if (thread != NULL)
+		push_inbox(processor, thread);
+}
+
 static struct thrum_thread *take_injected(struct thrum__processor *processor)
 {
 	struct thrum__runtime *runtime = processor->runtime;

@@ -137,7 +137,9 @@ static void hand(struct thrum__machine *machine, struct thrum__processor *proces
 
 void thrum__machine_give(struct thrum__machine *machine, struct thrum__processor *processor)
 {
+	thrum__lock(&machine->runtime->machine_lock); /* its OS thread may look at it already */
 	hand(machine, processor, NULL, NULL);
+	thrum__unlock(&machine->runtime->machine_lock);
 	thrum__futex_wake(&machine->baton, 1);
 }
 
@@ -153,7 +155,7 @@ static void list_spare(struct thrum__machine *machine)
 {
 	machine->link = machine->runtime->spares;
 	machine->runtime->spares = machine;
-	machine->runtime->spare_count++;
+	__atomic_fetch_add(&machine->runtime->spare_count, 1, __ATOMIC_RELAXED); /* read without the lock */
 }
 
 struct thrum__machine *thrum__spare_take(struct thrum__runtime *runtime)
@@ -162,7 +164,7 @@ struct thrum__machine *thrum__spare_take(struct thrum__runtime *runtime)
 	struct thrum__machine *machine = runtime->spares;
 	if (machine != NULL) {
 		runtime->spares = machine->link;
-		runtime->spare_count--;
+		__atomic_fetch_sub(&runtime->spare_count, 1, __ATOMIC_RELAXED);
 	}
 	thrum__unlock(&runtime->machine_lock);
 	return machine != NULL ? machine : thrum__machine_create(runtime, true);
@@ -186,7 +188,7 @@ static bool retire(struct thrum__machine *machine)
 	bool ends = *at != NULL && runtime->spare_count > SPARES_KEPT && !machine->caller;
 	if (ends) {
 		*at = machine->link;
-		runtime->spare_count--;
+		__atomic_fetch_sub(&runtime->spare_count, 1, __ATOMIC_RELAXED);
 		machine->gone = true;
 		__atomic_fetch_sub(&runtime->machine_count, 1, __ATOMIC_RELAXED);
 	}

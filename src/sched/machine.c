@@ -28,7 +28,8 @@
  * Carrying.  A join on a child that nobody has started runs it at once: the joiner goes on the
  * machine's `carried` chain, with its wait registered but itself not parked, and switches to the
  * child. If the child ends before it suspends, it switches straight back: no parking, no
- * claiming, no atomics. If it does suspend, or its processor is taken, the chain is published: its
+ * claiming, no atomics. A turn that comes due is taken on the machine's own stack and leaves the
+ * chain as it is (ACT_TURN), unless others are queued. If the child does suspend, or its processor is taken, the chain is published: its
  * members park like others, and find what has come meanwhile. So fork-join goes depth first,
  * and a chain is as long as the recursion is deep.
  */
@@ -100,6 +101,9 @@ static void finish_left(struct thrum__machine *machine)
 		break;
 	case THRUM__ACT_CARRY:
 		break;
+	case THRUM__ACT_TURN:
+		machine->turning = thread;
+		break;
 	case THRUM__ACT_EXIT:
 		thrum__thread_end(machine, thread);
 		break;
@@ -131,6 +135,8 @@ static struct thrum_thread *pick(
 			thrum__fork_abort(self);
 		return NULL;
 	}
+	if (action == THRUM__ACT_TURN)
+		return NULL;
 	if (machine->carried != NULL) {
 		struct thrum_thread *chain = machine->carried;
 		if (action == THRUM__ACT_EXIT) {
@@ -147,20 +153,25 @@ static struct thrum_thread *pick(
 	return thrum__dispatch_fast(processor);
 }
 
+/* Notes what is to be done with the thread that leaves; returns where to go. */
+static inline struct thrum__ctx *depart(struct thrum__machine *machine, struct thrum_thread *self,
+	enum thrum__action action, struct thrum_thread *next)
+{
+	machine->left = self;
+	machine->action = action;
+	if (next == NULL)
+		next = pick(machine, self, action);
+	machine->current = next;
+	return next != NULL ? &next->ctx : &machine->ctx;
+}
+
 struct thrum__machine *thrum__suspend(struct thrum__machine *machine, struct thrum_thread *self,
 	enum thrum__action action, struct thrum_thread *next)
 {
 	struct thrum__exceptions saved = {0};
 	if (machine->exceptions != NULL)
 		saved = *machine->exceptions;
-	machine->left = self;
-	machine->action = action;
-	if (next == NULL)
-		next = pick(machine, self, action);
-	machine->current = next;
-	struct thrum__ctx *to = next != NULL ? &next->ctx : &machine->ctx;
-	if (action == THRUM__ACT_EXIT)
-		thrum__ctx_leave(&self->ctx, to, machine);
+	struct thrum__ctx *to = depart(machine, self, action, next);
 	machine = thrum__ctx_switch(&self->ctx, to, machine);
 	finish_left(machine);
 	if (machine->exceptions != NULL)
@@ -182,7 +193,7 @@ bool thrum__thread_start(struct thrum__processor *processor, struct thrum_thread
 	return true;
 }
 
-void thrum__thread_main(void *thread_v, void *machine_v)
+struct thrum__ctx_next thrum__thread_main(void *thread_v, void *machine_v)
 {
 	struct thrum_thread *self = thread_v;
 	struct thrum__machine *machine = machine_v;
@@ -196,8 +207,8 @@ void thrum__thread_main(void *thread_v, void *machine_v)
 
 	machine = thrum__machine_self();
 	thrum__enter(machine);
-	thrum__suspend(machine, self, THRUM__ACT_EXIT, NULL);
-	__builtin_unreachable();
+	struct thrum__ctx *to = depart(machine, self, THRUM__ACT_EXIT, NULL);
+	return thrum__ctx_end(&self->ctx, to, machine);
 }
 
 /* ---------------------------------------------------------------- the machine's own stack */
@@ -238,6 +249,12 @@ static void run(struct thrum__machine *machine, struct thrum_thread *thread)
 static struct thrum_thread *next_thread(struct thrum__machine *machine)
 {
 	struct thrum__processor *processor = machine->processor;
+	if (machine->turning != NULL) {
+		struct thrum_thread *turning = machine->turning;
+		machine->turning = NULL;
+		thrum__turn(processor);
+		return turning;
+	}
 	if (machine->kept != NULL && thrum__machine_pass(machine, NULL, NULL))
 		return NULL;
 	struct thrum_thread *thread = thrum__dispatch(machine);

@@ -168,7 +168,7 @@ static void look(struct thrum__processor *processor, int64_t now)
 	watch->cpu_at = 0;
 	struct thrum__machine *machine =
 		__atomic_load_n(&processor->machine, __ATOMIC_ACQUIRE);
-	if (__atomic_load_n(&machine->claim.state, __ATOMIC_RELAXED) == THRUM__USER) {
+	if (__atomic_load_n(&machine->claim.state, __ATOMIC_ACQUIRE) == THRUM__USER) {
 		watch->cpu = cpu_time(machine);
 		watch->cpu_at = now;
 	}

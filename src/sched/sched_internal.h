@@ -67,6 +67,7 @@ enum thrum__action {
 	THRUM__ACT_YIELD,
 	THRUM__ACT_LEND,  /* its child goes first: to the deque, where it may be stolen */
 	THRUM__ACT_CARRY, /* it joins the thread that runs now: nothing, it is on the chain */
+	THRUM__ACT_TURN,  /* a turn is due: take it, and come back */
 	THRUM__ACT_EXIT,
 	THRUM__ACT_RETURN /* EXIT to a joiner that was carried */
 };
@@ -134,6 +135,7 @@ struct thrum__machine {
 	enum thrum__action action;	    /* ... and what to do with it */
 	bool searching;			    /* counted in idlers.searching */
 	bool detached;			    /* under machine_lock: counted in runtime->detached */
+	struct thrum_thread *turning; /* goes on when the turn is over */
 	struct thrum_thread *carried; /* chain of joiners below the running thread, by link */
 	struct thrum__exceptions {
 		void *caught;
@@ -223,7 +225,7 @@ struct thrum__machine *thrum__suspend(struct thrum__machine *machine, struct thr
 	enum thrum__action action, struct thrum_thread *next);
 
 /* First instructions on a thread's own stack. */
-void thrum__thread_main(void *thread, void *machine);
+struct thrum__ctx_next thrum__thread_main(void *thread, void *machine);
 
 /* Gives a thread that was never run a stack. False: out of memory. */
 bool thrum__thread_start(struct thrum__processor *processor, struct thrum_thread *thread);
@@ -276,6 +278,9 @@ struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor);
  * machine's own stack.
  */
 struct thrum_thread *thrum__dispatch(struct thrum__machine *machine);
+
+/* A turn, for a thread that goes on after it. On the machine's own stack. */
+void thrum__turn(struct thrum__processor *processor);
 
 /* Makes a thread runnable that was parked; it may be gone when this returns. Any OS thread. */
 void thrum__ready(struct thrum_thread *thread);

@@ -94,15 +94,26 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	return thrum__wait_park(wait, "join", deadline);
 }
 
-/* Is this child, which nobody has begun, next in our own deque, and nothing else due before? */
+/* Is this child, which nobody has begun, next in our own deque? */
 static bool may_carry(const struct thrum__machine *machine, const struct thrum_thread *self,
 	const struct thrum_thread *child, thrum_deadline deadline)
 {
-	const struct thrum__processor *processor = machine->processor;
-	return thrum__deque_peek(&processor->deque) == child && processor->countdown > 0 &&
-	       __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0 &&
-	       self->pinned == NULL && child->pinned == NULL && !machine->runtime->migrate &&
-	       deadline != THRUM_NOW && !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
+	return thrum__deque_peek(&machine->processor->deque) == child && self->pinned == NULL &&
+	       child->pinned == NULL && !machine->runtime->migrate && deadline != THRUM_NOW &&
+	       !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
+}
+
+/* Others' turn? Takes one that is due without them. False: those that were woken come first. */
+static bool take_turn(struct thrum__machine *machine, struct thrum_thread *self)
+{
+	struct thrum__processor *processor = machine->processor;
+	if (thrum__likely(processor->countdown > 0 &&
+		    __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0))
+		return true;
+	/* Nothing here suspends, so it is the same machine and processor afterwards. */
+	thrum__suspend(machine, self, THRUM__ACT_TURN, NULL);
+	return thrum__deque_empty(&processor->inbox) &&
+	       __atomic_load_n(&processor->slot, __ATOMIC_RELAXED) == NULL;
 }
 
 /*
@@ -113,7 +124,8 @@ static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	struct thrum_thread *child, void **result, thrum_deadline deadline, int *joined)
 {
 	struct thrum__processor *processor = machine->processor;
-	if (!may_carry(machine, self, child, deadline) ||
+	if (!may_carry(machine, self, child, deadline) || !take_turn(machine, self) ||
+		thrum__deque_peek(&processor->deque) != child || /* the turn may have taken it */
 		thrum__deque_take(&processor->deque) == NULL)
 		return false;
 	if (!child->started && !thrum__thread_start(processor, child)) {

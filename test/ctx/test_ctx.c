@@ -13,14 +13,14 @@ static struct thrum__ctx home, away;
 static struct thrum__stack stack;
 static struct thrum__stack_cache cache;
 
-static void prepare(void (*fn)(void *, void *), void *arg)
+static void prepare(struct thrum__ctx_next (*fn)(void *, void *), void *arg)
 {
 	ck_assert_int_eq(thrum__stack_get(&cache, thrum__stack_size(0), &stack), 0);
 	thrum__ctx_adopt(&home);
 	thrum__ctx_init(&away, &stack, fn, arg);
 }
 
-static void go(void (*fn)(void *, void *), void *arg)
+static void go(struct thrum__ctx_next (*fn)(void *, void *), void *arg)
 {
 	prepare(fn, arg);
 	thrum__ctx_switch(&home, &away, NULL);
@@ -33,13 +33,13 @@ static void done(void)
 	thrum__stack_cache_fini(&cache);
 }
 
-static void count_up(void *arg, void *pass)
+static struct thrum__ctx_next count_up(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);
 	for (int *count = arg; *count < 1000; ++*count)
 		thrum__ctx_switch(&away, &home, NULL);
-	thrum__ctx_leave(&away, &home, NULL);
+	return thrum__ctx_end(&away, &home, NULL);
 }
 
 START_TEST(a_context_goes_on_where_it_left)
@@ -57,13 +57,14 @@ END_TEST
 
 /* ---------------------------------------------------------------- what is handed over */
 
-static void echo(void *arg, void *pass)
+static struct thrum__ctx_next echo(void *arg, void *pass)
 {
 	thrum__ctx_arrive(&away);
 	for (uintptr_t **seen = arg;; (*seen)++) {
 		**seen = (uintptr_t)pass;
 		pass = thrum__ctx_switch(&away, &home, (char *)pass + 1000);
 	}
+	__builtin_unreachable();
 }
 
 START_TEST(each_switch_hands_a_word_over)
@@ -79,7 +80,7 @@ START_TEST(each_switch_hands_a_word_over)
 }
 END_TEST
 
-static void leave_with_arg(void *arg, void *pass)
+static struct thrum__ctx_next leave_with_arg(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);
@@ -167,7 +168,7 @@ enum { KEPT = 23 };
 
 #endif
 
-static void trash_registers(void *arg, void *pass)
+static struct thrum__ctx_next trash_registers(void *arg, void *pass)
 {
 	(void)arg, (void)pass;
 	thrum__ctx_arrive(&away);
@@ -179,6 +180,7 @@ static void trash_registers(void *arg, void *pass)
 #endif
 		thrum__ctx_switch(&away, &home, NULL);
 	}
+	__builtin_unreachable();
 }
 
 /* Called by its name from assembly. */
@@ -239,7 +241,7 @@ struct controls {
 	uint64_t inherited, mine, later;
 };
 
-static void change_and_leave(void *arg, void *pass)
+static struct thrum__ctx_next change_and_leave(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);
@@ -295,7 +297,7 @@ static _Unwind_Reason_Code note(struct _Unwind_Context *context, void *arg)
 	return _URC_NO_REASON;
 }
 
-static void walk(void *arg, void *pass)
+static struct thrum__ctx_next walk(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);
@@ -333,12 +335,13 @@ static __attribute__((noinline)) void sampled_home(void)
 		thrum__ctx_switch(&home, &away, NULL);
 }
 
-static __attribute__((noinline)) void sampled_away(void *arg, void *pass)
+static __attribute__((noinline)) struct thrum__ctx_next sampled_away(void *arg, void *pass)
 {
 	(void)arg, (void)pass;
 	thrum__ctx_arrive(&away);
 	for (;;)
 		thrum__ctx_switch(&away, &home, NULL);
+	__builtin_unreachable();
 }
 
 static bool leads_somewhere(const struct trail *trail, unsigned from)
@@ -399,7 +402,7 @@ static int __attribute__((noinline)) recurse(volatile int depth)
 	return depth == 0 ? 0 : recurse(depth - 1) + frame[0];
 }
 
-static void overflow(void *arg, void *pass)
+static struct thrum__ctx_next overflow(void *arg, void *pass)
 {
 	(void)pass;
 	thrum__ctx_arrive(&away);

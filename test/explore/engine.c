@@ -222,7 +222,7 @@ void engine_wait(enum waiting why, const void *what)
 	self->waiting = WAIT_NOT;
 }
 
-static void thread_main(void *arg, void *pass)
+static struct thrum__ctx_next thread_main(void *arg, void *pass)
 {
 	struct virtual *self = arg;
 	(void)pass;
