@@ -70,7 +70,12 @@ thrum__switch_jump:
 	endbr64
 	fnstcw	-8(%rsp)
 	movzwl	-8(%rsp), %r8d
-	jmp	.Lload
+	ldmxcsr	(%rsi)
+	cmpw	4(%rsi), %r8w
+	jne	.Lload_x87
+	movq	16(%rsi), %rbp
+	movq	8(%rsi), %rsp
+	notrack jmp *24(%rsi)
 	.cfi_endproc
 	.size	thrum__switch_jump, . - thrum__switch_jump
 

@@ -11,8 +11,11 @@
  * the inbox (woken and yielded, oldest first) in turn, so neither starves the other.
  *
  * Turns.  Every 61 dispatches, whatever the queues hold, the inject queue comes first, timers fire,
- * and the driver is polled if that was not done for some time; half-way between, the oldest of the
- * deque comes first, so that an endless chain of spawns does not bury it. The monitor calls for a
+ * and the driver is polled if that was not done for some time. Who has been the oldest of the deque
+ * for long then comes next, so that an endless chain of spawns does not bury it; not sooner, for in
+ * fork-join code it is the root of another branch, which would be begun beside the first, and each
+ * needs stacks as many as it is deep. For the same reason a joiner whose child has ended does not
+ * count in the slot's row of three. The monitor calls for a
  * poll besides (urgent) when a millisecond has passed without one: sleepers and descriptors
  * cannot be starved, neither by many short slices nor by a few long ones.
  *
@@ -42,6 +45,7 @@
 enum { TURN = 61, SLOT_MAX = 3, INJECT_BATCH = 32, STEAL_MAX = 32, STEAL_SHARE = 16, LONE_MAX = 8 };
 
 #define POLL_NS (50 * THRUM_US) /* between two polls of a busy processor */
+#define BURIED_NS (20 * THRUM_MS) /* for so long the oldest: too long */
 #define AGE_NS	(2 * THRUM_US)	/* a thief's moment */
 #define LOOKOUT_MIN (100 * THRUM_US)
 #define LOOKOUT_MAX (2 * THRUM_MS)
@@ -326,26 +330,35 @@ static void poll_in_turn(struct thrum__processor *processor, bool urgent)
 
 static struct thrum_thread *steal_one(struct thrum__processor *thief);
 
+/* The oldest of the deque, if it has been that for too long. */
+static struct thrum_thread *take_buried(struct thrum__processor *processor)
+{
+	int64_t top = __atomic_load_n(&processor->deque.top, __ATOMIC_RELAXED);
+	if (top != processor->oldest || thrum__deque_empty(&processor->deque)) {
+		processor->oldest = top;
+		processor->oldest_since = processor->polled_at;
+		return NULL;
+	}
+	if (processor->polled_at - processor->oldest_since < BURIED_NS)
+		return NULL;
+	return thrum__deque_shift(&processor->deque);
+}
+
 /* The scheduled unfairness-breakers; NULL means: go on in the usual order. */
 static struct thrum_thread *turn(struct thrum__processor *processor)
 {
 	struct thrum__runtime *runtime = processor->runtime;
 	uint32_t urgent = __atomic_exchange_n(&processor->urgent, 0, __ATOMIC_ACQUIRE);
-	bool half = processor->countdown == 0 && processor->half;
-	struct thrum_thread *thread = NULL;
+	processor->countdown = TURN - 1;
 	push_chain(processor, thrum__queue_take(&processor->mail, UINT32_MAX));
 	if (urgent & THRUM__URGENT_TRIM) {
 		thrum__thread_cool(processor);
 		thrum__stack_cache_trim(&processor->stacks);
 	}
-	if (half) {
-		thread = thrum__deque_shift(&processor->deque);
-	} else {
-		poll_in_turn(processor, urgent & THRUM__URGENT_POLL);
-		thread = thrum__queue_pop(&runtime->inject);
-	}
-	processor->half = !half;
-	processor->countdown = half ? TURN - TURN / 2 : TURN / 2;
+	poll_in_turn(processor, urgent & THRUM__URGENT_POLL);
+	struct thrum_thread *thread = thrum__queue_pop(&runtime->inject);
+	if (thread == NULL)
+		thread = take_buried(processor);
 	if (processor->alone || runtime->migrate)
 		return thread;
 	uint64_t load = thrum__processor_load(processor);

@@ -93,7 +93,6 @@ struct thrum__processor {
 	bool rapid; /* atomic; the monitor's: it dispatches too fast for stealing to pay */
 	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
 	bool alone;   /* no other processor: nobody steals */
-	bool half;    /* the next turn is the one between two */
 	struct thrum__counters counters;
 	struct thrum__runtime *runtime;
 	struct thrum_thread *next; /* picked, but not to be run from a thread's stack */
@@ -106,6 +105,7 @@ struct thrum__processor {
 	uint64_t born, ended; /* atomic; threads created and ended here */
 	uint64_t random;
 	int64_t polled_at;
+	int64_t oldest, oldest_since; /* of the deque: its index, when first seen */
 	struct thrum__lookout { /* at a rapid victim, before stealing from it */
 		struct thrum__processor *victim;
 		int64_t top, since;

@@ -339,8 +339,11 @@ void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thre
 		__atomic_exchange_n(&thread->joiner, THRUM__ENDING, __ATOMIC_ACQ_REL);
 	bool wake = joiner != NULL && thrum__wait_claim(joiner, THRUM__JOINED);
 	__atomic_store_n(&thread->joiner, THRUM__ENDED, __ATOMIC_RELEASE);
-	if (wake)
+	if (wake) {
+		if (machine->processor != NULL)
+			machine->processor->slot_run = 0; /* its joiner is its continuation */
 		thrum__wait_wake(joiner);
+	}
 	thrum__thread_unref(thread);
 	if (first || __atomic_load_n(&runtime->stopping, __ATOMIC_RELAXED))
 		thrum__runtime_check_end(runtime);
