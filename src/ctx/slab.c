@@ -90,6 +90,7 @@ static void tell_valgrind(const struct thrum__slab *slab)
 	/* The ids are not kept: valgrind drops what is unmapped. */
 	for (unsigned i = 0; i < slab->count; i++) {
 		char *at = thrum__slab_stack(slab, i);
+		(void)at; /* the macro is empty where there is no valgrind */
 		(void)VALGRIND_STACK_REGISTER(
 			at + thrum__stack_guard(), at + ((size_t)1 << slab->shift) - 1);
 	}
