@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#if __has_include(<sqlite3.h>)
+#if __has_include(<sqlite3.h>) && !defined(NO_SQLITE)
 #include <sqlite3.h>
 #define HAVE_SQLITE 1
 #endif
