@@ -1,5 +1,5 @@
 # thrum and replicad. GNU make, non-recursive. `make help` lists the targets.
-# Variants: VARIANT=release (default), asan (ASan+UBSan), tsan. V=1 shows commands.
+# Variants: VARIANT=release (default), asan (ASan+UBSan), tsan, lto. V=1 shows commands.
 
 VARIANT ?= release
 VERSION := 0.1.0
@@ -76,7 +76,10 @@ PROTO_replica := replica/control.proto replica/peer.proto
 TEST_base    := test_buf.c test_log.c
 TEST_ctx     := test_ctx.c test_stack.c
 TEST_time    := test_timer.c
-TEST_sched   := bystanders.c test_census.c test_deque.c test_dispatch.c test_fairness.c test_idle.c test_memory.c test_overflow.c test_runtimes.c test_shutdown.c test_thread.c
+TEST_sched   := behave.c bystanders.c hogs.c test_blocking.c test_census.c test_cxx.cc \
+	test_deque.c test_dispatch.c test_errno.c test_fairness.c test_fork.c test_handoff.c \
+	test_idle.c test_memory.c test_overflow.c test_pin.c test_rejoin.c test_report.c \
+	test_runtimes.c test_shutdown.c test_thread.c
 TEST_reactor := test_loop.c test_pollable.c
 TEST_sync    := test_cond.c test_mutex.c test_semaphore.c test_waitgroup.c test_waitq.c
 TEST_chan    := test_channel.c test_channel_storm.c test_try_race.c
@@ -106,6 +109,9 @@ NEEDS_explore := base ctx
 comma := ,
 WRAP_ALLOC := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free strdup strndup)
 LINK_ctx   := $(addprefix -Wl$(comma)--wrap=,aligned_alloc madvise mmap mprotect syscall)
+# LIBS_<layer>: what comes last: the scheduler is tested with C++ and with a library that computes for long.
+LIBS_sched := -lstdc++
+PKG_sched  := sqlite3
 LINK_delta := $(WRAP_ALLOC)
 LINK_explore := -Wl,--gc-sections # of a source under test only what is called need be complete
 LINK_grpc  := $(WRAP_ALLOC) \
@@ -132,6 +138,7 @@ PKG_programs := $(PKG_replica) inih jansson
 # ---------------------------------------------------------------- flags
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wvla -Wundef -Wformat=2 -Wno-unused-parameter -Werror
+WARN_C := -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-prototypes # not for C++
 CPPFLAGS_ALL := -Iinclude -Isrc -I$(B)/gen -D_GNU_SOURCE -DTHRUM_VERSION='"$(VERSION)"'
 CFLAGS_ALL := -std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer \
 	-ftls-model=initial-exec -pthread $(WARN)
@@ -143,6 +150,9 @@ LDFLAGS_ALL += -fsanitize=address,undefined
 else ifeq ($(VARIANT),tsan)
 CFLAGS_ALL += -fsanitize=thread -DTHRUM_DEBUG=1
 LDFLAGS_ALL += -fsanitize=thread
+else ifeq ($(VARIANT),lto)
+CFLAGS_ALL += -flto=auto
+LDFLAGS_ALL += -O2 -flto=auto
 endif
 
 pkg_cflags = $(shell pkg-config --cflags $(1))
@@ -156,7 +166,7 @@ $(shell printf '%s' '$(subst ','\'',$(CC) $(COMPILE_FLAGS) $(LDFLAGS_ALL) $(LDFL
 endif
 
 # ---------------------------------------------------------------- objects
-obj = $(patsubst %.c,$(B)/%.o,$(patsubst %.S,$(B)/%.o,$(1)))
+obj = $(patsubst %.c,$(B)/%.o,$(patsubst %.cc,$(B)/%.o,$(patsubst %.S,$(B)/%.o,$(1))))
 layer_obj = $(call obj,$(addprefix src/$(1)/,$(SRC_$(1))) $(ASM_$(1))) \
 	$(patsubst %.proto,$(B)/gen/%.pb-c.o,$(PROTO_$(1)))
 THRUM_OBJ := $(foreach l,$(THRUM_LAYERS),$(call layer_obj,$(l)))
@@ -165,6 +175,12 @@ $(B)/%.o: %.c $(STAMP)
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) $(COMPILE_FLAGS) -MMD -MP -c $< -o $@
+
+# C++ there is in tests alone: of what C++ code may do on a green thread.
+$(B)/%.o: %.cc $(STAMP)
+	@mkdir -p $(@D)
+	$(say) CXX $<
+	$(Q)$(CXX) $(filter-out -std=% $(WARN_C),$(COMPILE_FLAGS)) -std=gnu++17 -MMD -MP -c $< -o $@
 
 # A test file's one export is named by the generated main.
 $(B)/test/%.o: CFLAGS_ALL += -Wno-missing-prototypes
@@ -252,7 +268,7 @@ $(B)/test/$(1)/run: $(B)/gen/test_$(1)_main.o $(call obj,$(addprefix test/$(1)/,
 		$(foreach n,$(if $(filter $(1),$(THRUM_LAYERS)),$(THRUM_LAYERS),$(NEEDS_$(1))),$(call layer_obj,$(n)))
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $(LINK_$(1)) -o $$@ $$^ \
-		$$(call pkg_libs,check $(if $(filter $(1),$(THRUM_LAYERS)),$(PKG_thrum),$(PKG_$(1))))
+		$$(call pkg_libs,check $(if $(filter $(1),$(THRUM_LAYERS)),$(PKG_thrum)) $(PKG_$(1))) $(LIBS_$(1))
 endef
 # The explorer has one OS thread, where TSan has nothing to look for.
 TESTED_LAYERS := $(foreach l,$(LAYERS) $(if $(filter-out tsan,$(VARIANT)),explore),$(if $(TEST_$(l)),$(l)))
@@ -323,7 +339,7 @@ all: $(LIBRARY_FILES) $(PROGRAM_FILES) ## the library and the programs (default)
 # ONLY="name …" picks scenarios, examples, benchmarks or fuzzers.
 # Builds run in parallel, the steps one after another. JOBS is empty where the caller said -j.
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
-STEPS := check-unit check-e2e check-layers check-headers check-symbols check-examples check-install lint-man lint-sh
+STEPS := check-unit check-lto check-e2e check-layers check-headers check-symbols check-examples check-install lint-man lint-sh
 run_steps = set -e; for step in $(1); do $(MAKE) --no-print-directory $(2) $$step; done
 variant_dir = $(patsubst %/,%,$(dir $(B)))/$(1)
 
@@ -349,6 +365,10 @@ $(addprefix check-cross-,$(CROSS_ARCHS)): check-cross-%:
 	$(Q)PKG_CONFIG_LIBDIR=$(cross_libs)/$*/lib/pkgconfig EMULATOR='qemu-$* -L /usr/$*-linux-gnu' \
 		CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5} $(MAKE) --no-print-directory $(JOBS) \
 		CC=$*-linux-gnu-gcc AR=$*-linux-gnu-ar ARCH=$* B=$(CROSS)/$* T="$(CROSS_T)" check-unit
+
+# Compiled as one program the compiler sees through what keeps addresses of thread-local data apart.
+check-lto: ## ctx and sched suites, optimised across files
+	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=lto B=$(call variant_dir,lto) T="ctx sched" check-unit
 
 build-tests: all $(TEST_FILES) $(addprefix $(B)/fuzz/,$(FUZZERS))
 
@@ -443,12 +463,12 @@ clean: ## remove what was built
 	$(Q)rm -rf $(if $(filter build/%,$(B)),build,$(B))
 
 help: ## this list
-	@echo 'make [VARIANT=release|asan|tsan] [T="layer …"] [ONLY="name …"] [V=1] TARGET'
+	@echo 'make [VARIANT=release|asan|tsan|lto] [T="layer …"] [ONLY="name …"] [V=1] TARGET'
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS="$$(printf '\t')" read -r t h; do printf '  %-22s %s\n' "$$t" "$$h"; done
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 .PHONY: all bench bench-peers check check-asan check-cross build-tests check-e2e check-examples check-headers check-install check-layers \
-	check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh run-fuzzers \
+	check-lto check-symbols check-tsan check-unit clean compdb demo dist distcheck fuzz help install lint-man lint-sh run-fuzzers \
 	uninstall

@@ -54,6 +54,15 @@ static bool guard_each(char *base, size_t step, unsigned index)
 	return mprotect(at, guard, PROT_NONE) == 0;
 }
 
+static bool under_valgrind(void)
+{
+#ifdef RUNNING_ON_VALGRIND
+	return RUNNING_ON_VALGRIND;
+#else
+	return false;
+#endif
+}
+
 /* The number of stacks, from the first on, that have their guard. */
 static unsigned guard_all(char *base, size_t step, unsigned count)
 {
@@ -62,6 +71,7 @@ static unsigned guard_all(char *base, size_t step, unsigned count)
 	struct iovec guards[THRUM__SLAB_STACKS];
 	unsigned done = 0;
 	if (count > 1 && guards_by_advice(base, guard) &&
+		!under_valgrind() && /* it does not know the call, and says so at length */
 		!__atomic_load_n(&refused, __ATOMIC_RELAXED)) {
 		for (unsigned i = 0; i < count; i++)
 			guards[i] = (struct iovec){base + i * step, guard};
@@ -90,6 +100,7 @@ static void tell_valgrind(const struct thrum__slab *slab)
 	/* The ids are not kept: valgrind drops what is unmapped. */
 	for (unsigned i = 0; i < slab->count; i++) {
 		char *at = thrum__slab_stack(slab, i);
+		(void)at; /* the macro is empty where there is no valgrind */
 		(void)VALGRIND_STACK_REGISTER(
 			at + thrum__stack_guard(), at + ((size_t)1 << slab->shift) - 1);
 	}

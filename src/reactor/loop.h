@@ -11,7 +11,7 @@
  *
  * A handle may be touched only between enter and leave of its own loop, from any OS thread:
  *
- *	struct thrum__reactor *r = thrum__reactor_current();
+ *	struct thrum__reactor *r = thrum__reactor_home();
  *	uv_loop_t *loop = thrum__loop_enter(r);		lock
  *	uv_signal_init(loop, &h); uv_signal_start(...);
  *	thrum__loop_leave(r);				unlock; the reactor looks before it sleeps
@@ -20,8 +20,11 @@
  */
 struct thrum__reactor;
 
-/* The reactor of the calling green thread's processor. NULL on an OS thread. */
+/* The reactor of the calling green thread's processor. NULL on an OS thread, and while detached. */
 struct thrum__reactor *thrum__reactor_current(void);
+
+/* The one to register with: see thrum__driver_home. */
+struct thrum__reactor *thrum__reactor_home(void);
 
 /*
  * Locks the reactor's loop, making it if need be. NULL (and not locked): out of memory or

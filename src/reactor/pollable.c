@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include "reactor/reactor_internal.h"
 #include "sched/driver.h"
@@ -272,7 +273,7 @@ int thrum__pollable_watch(struct thrum__pollable **out, int fd)
 		pollable->dir[i].ready = false;
 	}
 	thrum__unlock(&pollable->lock);
-	struct thrum__reactor *reactor = thrum__reactor_current();
+	struct thrum__reactor *reactor = thrum__reactor_home();
 	int err = reactor == NULL ? 0 : attach(pollable, reactor);
 	if (err != 0) {
 		thrum__pollable_close(pollable);
@@ -317,7 +318,8 @@ void thrum__pollable_close(struct thrum__pollable *pollable)
 	wake_all(&claimed[0]);
 	wake_all(&claimed[1]);
 	if (reactor != NULL) {
-		epoll_ctl(reactor->epoll, EPOLL_CTL_DEL, fd, NULL);
+		if (reactor->process == getpid()) /* a fork's child shares its parent's epoll */
+			epoll_ctl(reactor->epoll, EPOLL_CTL_DEL, fd, NULL);
 		thrum__lock(&reactor->lock);
 		thrum__list_remove(&pollable->link);
 		thrum__unlock(&reactor->lock);
@@ -394,11 +396,13 @@ static void claim_self(struct thrum__pollable *pollable, struct waiter *waiter)
 static int register_late(
 	struct thrum__pollable *pollable, bool *waited, int events, thrum_deadline deadline)
 {
-	struct thrum__reactor *reactor = thrum__reactor_current();
+	struct thrum__reactor *reactor = thrum__reactor_home();
 	*waited = reactor == NULL;
-	if (reactor == NULL)
-		return poll_fd(pollable->fd, events, deadline);
-	return attach(pollable, reactor);
+	if (reactor != NULL)
+		return attach(pollable, reactor);
+	if (thrum_self() != NULL && deadline != THRUM_NOW) /* a fork's child, which may not wait */
+		return thrum_sleep_until(deadline);
+	return poll_fd(pollable->fd, events, deadline);
 }
 
 static int finish_wait(struct thrum__pollable *pollable, struct waiter *waiter, const char *reason,

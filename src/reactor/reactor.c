@@ -52,6 +52,11 @@ struct thrum__reactor *thrum__reactor_current(void)
 	return reactor_of(thrum__driver_current());
 }
 
+struct thrum__reactor *thrum__reactor_home(void)
+{
+	return reactor_of(thrum__driver_home());
+}
+
 void thrum__reactor_ref(struct thrum__reactor *reactor)
 {
 	__atomic_fetch_add(&reactor->refs, 1, __ATOMIC_RELAXED);
@@ -82,6 +87,7 @@ int thrum__driver_open(struct thrum__driver **out)
 		return -ENOMEM;
 	int err;
 	reactor->refs = 1;
+	reactor->process = getpid();
 	reactor->loop_due = INT64_MAX;
 	reactor->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (reactor->epoll < 0) {

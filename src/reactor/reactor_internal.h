@@ -12,6 +12,7 @@
 /* Also the scheduler's struct thrum__driver, which names nothing else. */
 struct thrum__reactor {
 	uint32_t refs; /* atomic: its processor, and each pollable that is just being closed */
+	pid_t process;        /* that it serves */
 	int epoll, event;     /* event: an eventfd that ends a sleep */
 	uint32_t woken;	      /* atomic: the eventfd has been written and not yet read */
 	struct thrum__lock lock;

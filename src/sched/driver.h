@@ -38,4 +38,11 @@ void thrum__driver_wake(struct thrum__driver *driver);
  */
 struct thrum__driver *thrum__driver_current(void);
 
+/*
+ * The driver with which the calling green thread registers what it will wait for: its processor's,
+ * or the last one's that it had, for a detached thread waits like any other. NULL on a plain OS
+ * thread and in a fork's child.
+ */
+struct thrum__driver *thrum__driver_home(void);
+
 #endif

@@ -63,8 +63,8 @@ void thrum__fork_init(void)
 void thrum__fork_abort(const struct thrum_thread *thread)
 {
 	thrum__log(THRUM__LOG_ERROR,
-		"green thread %llu '%s' (spawned at %s) waits in a fork's child, which has no runtime: "
-		"it may only exec or _exit",
+		"thrum: green thread %llu '%s' (spawned at %s) waits in a fork's child, which has "
+		"no runtime: it may only exec or _exit",
 		(unsigned long long)thread->id, thread->name == NULL ? "" : thread->name,
 		thread->site);
 	abort();

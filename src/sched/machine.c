@@ -59,6 +59,14 @@ struct thrum__driver *thrum__driver_current(void)
 	return driver;
 }
 
+struct thrum__driver *thrum__driver_home(void)
+{
+	struct thrum__machine *machine = thrum__machine_self();
+	if (machine == NULL || machine->current == NULL || machine->runtime->forked)
+		return NULL;
+	return machine->home->driver;
+}
+
 bool thrum__enter_slow(struct thrum__machine *machine)
 {
 	if (!(__atomic_load_n(&machine->claim.word, __ATOMIC_RELAXED) & THRUM__CLAIM_TAKEN))

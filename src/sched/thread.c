@@ -381,7 +381,8 @@ enum { REPORT_MAX = 20 };
 static void report(struct thrum_thread *thread)
 {
 	const char *reason = __atomic_load_n(&thread->reason, __ATOMIC_RELAXED);
-	thrum__log(THRUM__LOG_WARN, "still there: green thread %llu '%s' (spawned at %s): %s",
+	thrum__log(THRUM__LOG_WARN,
+		"thrum: still there: green thread %llu '%s' (spawned at %s): %s",
 		(unsigned long long)thread->id, thread->name == NULL ? "" : thread->name,
 		thread->site, reason == NULL ? "running" : reason);
 }
@@ -403,7 +404,7 @@ unsigned thrum__thread_report_all(struct thrum__runtime *runtime)
 			thrum__thread_unref(thread);
 		}
 	if (count > REPORT_MAX)
-		thrum__log(THRUM__LOG_WARN, "still there: %u more green threads",
+		thrum__log(THRUM__LOG_WARN, "thrum: still there: %u more green threads",
 			count - REPORT_MAX);
 	return count;
 }

@@ -12,7 +12,6 @@
  */
 
 #include <check.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,7 +27,29 @@
 static const unsigned worker_counts[] = {1, 2, 8};
 enum { WORKER_COUNTS = sizeof(worker_counts) / sizeof(worker_counts[0]) };
 
-static const char *broken; /* atomic: the first promise that was */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+extern const char *broken; /* atomic: the first promise that was */
+
+/* How many OS threads, and descriptors, this process has. */
+int os_threads(void);
+int open_fds(void);
+
+/* The seed of a randomised test, printed so that THRUM_SEED can bring it back. */
+uint64_t test_seed(const char *test);
+
+/* Each time another number. */
+uint64_t next_random(uint64_t *state);
+
+/* bystanders.c: what others want to get done, whatever goes on; arg is given back. */
+enum { BYSTANDERS = 7 };
+extern const thrum_fn bystanders[BYSTANDERS];
+
+#ifdef __cplusplus
+}
+#endif
 
 static inline bool must_failed(const char *promise)
 {
@@ -116,51 +137,6 @@ static inline void *raise_flag(void *arg)
 {
 	flag_set((bool *)arg);
 	return arg;
-}
-
-/* bystanders.c: what others want to get done, whatever goes on; arg is given back. */
-enum { BYSTANDERS = 7 };
-extern const thrum_fn bystanders[BYSTANDERS];
-
-/* How many entries a directory of /proc/self has, beside that of the look itself. */
-static inline int count_entries(const char *path)
-{
-	int count = 0;
-	DIR *dir = opendir(path);
-	if (dir == NULL)
-		return -1;
-	for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-		count += entry->d_name[0] != '.';
-	closedir(dir);
-	return count;
-}
-
-static inline int os_threads(void)
-{
-	return count_entries("/proc/self/task");
-}
-
-static inline int open_fds(void)
-{
-	return count_entries("/proc/self/fd") - 1;
-}
-
-static inline uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-/* The seed of a randomised test, printed so that THRUM_SEED can bring it back. */
-static inline uint64_t test_seed(const char *test)
-{
-	const char *given = getenv("THRUM_SEED");
-	uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)thrum_now();
-	printf("%s: THRUM_SEED=%llu\n", test, (unsigned long long)seed);
-	fflush(stdout);
-	return seed;
 }
 
 #endif

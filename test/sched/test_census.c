@@ -103,7 +103,7 @@ static void *look_inside(void *arg)
 	bool ok = spawn_and_join(dive, &shallow, "inside.c:1", 7);
 	struct seen seen = {.site = "inside.c:1", .last = SIZE_MAX};
 	ok = thrum_stack_census(look, &seen) >= 2 && ok;
-	return ok && seen.use.threads == 7 && seen.use.measured == 3 ? arg : NULL;
+	return ok && seen.use.threads == 7 && seen.use.measured >= 3 ? arg : NULL;
 }
 
 START_TEST(the_census_can_be_taken_while_it_goes_on)

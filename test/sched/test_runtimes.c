@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "behave.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
