@@ -445,21 +445,30 @@ static void open_window(void)
 	thrum__unlock(&pool.lock);
 }
 
+/* A step of what is due, unless it has found a use since. */
+static void decay(unsigned shift)
+{
+	struct class *class = &pool.classes[shift];
+	thrum__lock(&pool.lock);
+	size_t most = class->due < class->spare ? class->due : class->spare;
+	most = most < STEP ? most : STEP;
+	thrum__unlock(&pool.lock);
+	size_t done = release_used(shift, 0, most);
+	thrum__lock(&pool.lock);
+	size_t left = class->due > done && done > 0 ? class->due - done : 0;
+	__atomic_store_n(&class->due, left, __ATOMIC_RELAXED);
+	thrum__unlock(&pool.lock);
+}
+
 void thrum__stack_decay(int64_t now)
 {
 	int64_t end = __atomic_load_n(&pool.window_end, __ATOMIC_RELAXED);
 	if (now >= end && __atomic_compare_exchange_n(&pool.window_end, &end, now + WINDOW_NS,
 				  false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		open_window();
-	for (unsigned shift = 0; shift <= LARGEST; shift++) {
-		size_t *due = &pool.classes[shift].due;
-		size_t left = __atomic_load_n(due, __ATOMIC_RELAXED);
-		if (left == 0)
-			continue;
-		size_t done = release_used(shift, 0, left < STEP ? left : STEP);
-		/* Nobody minds if two at once, or a new window, make it a little more or less. */
-		__atomic_store_n(due, done == 0 || done > left ? 0 : left - done, __ATOMIC_RELAXED);
-	}
+	for (unsigned shift = 0; shift <= LARGEST; shift++)
+		if (__atomic_load_n(&pool.classes[shift].due, __ATOMIC_RELAXED) != 0)
+			decay(shift);
 }
 
 struct thrum__stack_stats thrum__stack_stats(void)

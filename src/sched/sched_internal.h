@@ -328,6 +328,8 @@ void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thre
 void thrum__thread_unref(struct thrum_thread *thread);
 /* Both references, the run's and the handle's, of one that has just ended. Entered. */
 void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_thread *thread);
+/* The run's reference of one that was carried and has ended, but is joined by nobody. Entered. */
+void thrum__thread_unref_late(struct thrum__machine *machine, struct thrum_thread *thread);
 /* Gives back the stacks that free threads have kept. */
 void thrum__thread_cool(struct thrum__processor *processor);
 /* Publishes joiners that were carried: they wait like others from now on. */

@@ -236,6 +236,12 @@ void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_threa
 	thrum__thread_unref(thread);
 }
 
+void thrum__thread_unref_late(struct thrum__machine *machine, struct thrum_thread *thread)
+{
+	cool(machine->processor, thread);
+	thrum__thread_unref(thread);
+}
+
 /* ---------------------------------------------------------------- life */
 
 static void count_born(struct thrum__runtime *runtime, struct thrum__processor *processor)

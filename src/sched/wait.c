@@ -297,12 +297,15 @@ int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *se
 	self->link = (*machine)->carried;
 	(*machine)->carried = self;
 	*machine = thrum__suspend(*machine, self, THRUM__ACT_CARRY, child);
-	/* In this order: an end that claims does so before it is ENDED. */
-	if (__atomic_load_n(&child->joiner, __ATOMIC_ACQUIRE) == THRUM__ENDED &&
-		__atomic_load_n(&wait->state, __ATOMIC_RELAXED) == THRUM__WAIT_PENDING)
+	bool returned = (*machine)->action == THRUM__ACT_RETURN;
+	/* Of a wait without a deadline nobody else knows but the child. */
+	if (returned && when == THRUM_FOREVER) {
 		wait->state = THRUM__JOINED_CARRIED;
-	else
+	} else if (!returned || !thrum__wait_claim(wait, THRUM__JOINED_CARRIED)) {
+		if (returned) /* the deadline was faster, and the end has dropped no reference */
+			thrum__thread_unref_late(*machine, child);
 		*machine = park_until(*machine, self, wait);
+	}
 	if (when != THRUM_FOREVER)
 		deadline_disarm(&deadline);
 	return outcome(wait);

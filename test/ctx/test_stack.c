@@ -419,6 +419,24 @@ START_TEST(a_decay_takes_a_step_at_a_time)
 }
 END_TEST
 
+START_TEST(a_decay_leaves_what_has_found_a_use_since)
+{
+	get_crowd(0);
+	put_all(crowd, CROWD);
+	thrum__stack_cache_trim(&cache);
+	decay();
+	int64_t now = 1000 * THRUM_S;
+	thrum__stack_decay(now); /* half is due now, and a step of it done */
+	get_crowd(0);
+	put_all(crowd, CROWD);
+	size_t used = thrum__stack_stats().used;
+	for (int i = 0; i < 100; i++)
+		thrum__stack_decay(now);
+	ck_assert_uint_ge(thrum__stack_stats().used, used - 64);
+	finish();
+}
+END_TEST
+
 START_TEST(a_decay_keeps_what_is_used_again_and_again)
 {
 	get_crowd(0);
@@ -650,6 +668,7 @@ Suite *suite_stack(void)
 	tcase_add_loop_test(memory, a_trim_leaves_alone_what_is_in_use, NEW, WITHOUT_GUARDS + 1);
 	tcase_add_test(memory, a_decay_gives_back_half_of_what_was_to_spare);
 	tcase_add_test(memory, a_decay_takes_a_step_at_a_time);
+	tcase_add_test(memory, a_decay_leaves_what_has_found_a_use_since);
 	tcase_add_test(memory, a_decay_keeps_what_is_used_again_and_again);
 	tcase_add_test(memory, a_processor_that_ends_leaves_a_bounded_pool);
 	tcase_add_loop_test(memory, whatever_the_kernel_refuses_is_enomem_and_leaks_nothing, NEW,

@@ -18,6 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a source exports is for its own test alone, and becomes local to its object (Makefile). */
+#include <thrum/error.h>
+#undef THRUM_API
+#define THRUM_API
+
 #if !defined(EXPLORE_REAL_LOCK)
 #include "base/base.h"
 #endif

@@ -8,7 +8,7 @@
  * A subject is a source of the library compiled for the explorer: subject_<kind>.c once as it is
  * ("real"), and once for each mutants/<kind>.<name>.sed with that change. Each puts itself into a
  * list, so a mutant needs no mention anywhere else. The compiler is told the name, SUBJECT, and
- * finds a mutant's sources before the real ones.
+ * finds a mutant's sources before the real ones; what they export stays inside the object.
  */
 struct subject {
 	const char *kind, *name;
@@ -29,13 +29,8 @@ int subject_mutants(const char *kind);
 void subject_say(
 	const struct subject *mutant, const char *scenario, const struct explore_result *result);
 
-#define SUBJECT_PASTE_(a, b, c) a##_##b##_##c
-#define SUBJECT_PASTE(a, b, c)  SUBJECT_PASTE_(a, b, c)
-#define SUBJECT_TEXT_(a)        #a
-#define SUBJECT_TEXT(a)         SUBJECT_TEXT_(a)
-
-/* For functions with external linkage: a name of their own in each variant. */
-#define SUBJECT_OWN(name) SUBJECT_PASTE(KIND, SUBJECT, name)
+#define SUBJECT_TEXT_(a) #a
+#define SUBJECT_TEXT(a)  SUBJECT_TEXT_(a)
 
 #define SUBJECT_REGISTER(variable)                                                         \
 	__attribute__((constructor)) static void register_subject(void)                    \

@@ -8,10 +8,6 @@
 
 #include "subject.h"
 
-#define thrum__membarrier                    SUBJECT_OWN(membarrier)
-#define thrum__membarrier_init               SUBJECT_OWN(membarrier_init)
-#define thrum__claim_enter_slow              SUBJECT_OWN(claim_enter_slow)
-#define thrum__claim_take                    SUBJECT_OWN(claim_take)
 #define sched_yield()                        explore_relax()
 #define syscall(number, command, flags, cpu) kernel(number, command)
 

@@ -4,11 +4,6 @@
 
 #include "subject.h"
 
-#define thrum__lock_slow  SUBJECT_OWN(lock_slow)
-#define thrum__lock_wake  SUBJECT_OWN(lock_wake)
-#define thrum__futex_wait SUBJECT_OWN(futex_wait)
-#define thrum__futex_wake SUBJECT_OWN(futex_wake)
-
 #define EXPLORE_REAL_LOCK 1
 #include "hooks.h"
 

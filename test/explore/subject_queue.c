@@ -3,10 +3,6 @@
 
 #include "subject.h"
 
-#define thrum__queue_push SUBJECT_OWN(queue_push)
-#define thrum__queue_pop  SUBJECT_OWN(queue_pop)
-#define thrum__queue_take SUBJECT_OWN(queue_take)
-
 #include "sched/queue.c"
 
 #include "subject_queue.h"

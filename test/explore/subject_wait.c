@@ -1,29 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "hooks.h"
 
-#include "subject.h"
-
-#define thrum__wait_init       SUBJECT_OWN(wait_init)
-#define thrum__wait_claim      SUBJECT_OWN(wait_claim)
-#define thrum__wait_wake       SUBJECT_OWN(wait_wake)
-#define thrum__wait_park       SUBJECT_OWN(wait_park)
-#define thrum__wait_carried    SUBJECT_OWN(wait_carried)
-#define thrum__wait_lock_all   SUBJECT_OWN(wait_lock_all)
-#define thrum__wait_unlock_all SUBJECT_OWN(wait_unlock_all)
-#define thrum__timers_fire     SUBJECT_OWN(timers_fire)
-#define thrum__cancel_due      SUBJECT_OWN(cancel_due)
-#define thrum_sleep            SUBJECT_OWN(sleep)
-#define thrum_sleep_until      SUBJECT_OWN(sleep_until)
-
-#define thrum__timer_add     SUBJECT_OWN(timer_add)
-#define thrum__timer_remove  SUBJECT_OWN(timer_remove)
-#define thrum__timer_pop_due SUBJECT_OWN(timer_pop_due)
-
 #include "subject_wait.h"
 
-/* Not asked for, but there. */
-int thrum_sleep(int64_t ns);
-int thrum_sleep_until(thrum_deadline deadline);
+/* Of what is not asked for, but there. */
 #define thrum_self()    NULL
 #define thrum_after(ns) (ns)
 

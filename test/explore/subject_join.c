@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#include "hooks.h"
+
+#include <sched.h>
+
+#include "subject_join.h"
+
+#define sched_yield() explore_relax()
+
+/* Stacks, of which there are none, and what never happens here. */
+#define thrum__stack_at(home)                   ((void)(home), (struct thrum__stack){0})
+#define thrum__stack_put(cache, stack)          ((void)(cache), (void)(stack))
+#define thrum__stack_cache_trim(cache)          ((void)(cache))
+#define thrum__ctx_fini(ctx)                    ((void)(ctx))
+#define thrum__census_end(census, site, stack)  ((void)(stack))
+#define thrum__thread_start(processor, thread)  (true)
+#define thrum__ready_spawned(processor, thread) CHECK(!"spawned")
+#define thrum__runtime_stop(runtime)            CHECK(!"stopped")
+#define thrum__runtime_check_end(runtime)       CHECK(!"stopping")
+
+#include "sched/spawn.c"
+#include "sched/thread.c"
+#include "sched/wait.c"
+#include "time/timer.c"
+
+static struct join_subject variant = {.join = thrum_join,
+	.detach = thrum_detach,
+	.end = thrum__thread_end,
+	.end_carried = thrum__thread_end_carried,
+	.cancel = thrum_cancel,
+	.fire = thrum__timers_fire};
+SUBJECT_REGISTER(variant)
