@@ -185,7 +185,7 @@ void thrum__stack_unlock_all(void)
 
 /* ---------------------------------------------------------------- taking and giving */
 
-/* Up to `count` homes from the pool. */
+/* Up to `count` homes from the pool: such as have memory, or if there are none, others. */
 static unsigned pool_take(unsigned shift, uintptr_t *homes, unsigned count)
 {
 	struct class *class = &pool.classes[shift];
@@ -193,9 +193,9 @@ static unsigned pool_take(unsigned shift, uintptr_t *homes, unsigned count)
 	thrum__lock(&pool.lock);
 	while (taken < count) {
 		struct thrum__slab *slab = first_of(&class->used);
-		if (slab == NULL)
+		if (slab == NULL && taken == 0)
 			slab = first_of(&class->fresh);
-		if (slab == NULL)
+		if (slab == NULL && taken == 0)
 			slab = first_of(&class->empty);
 		if (slab == NULL)
 			break;

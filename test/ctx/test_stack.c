@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "ctx/sanitizer.h"
 #include "ctx/stack.h"
+#include "../emulated.h"
 
 /* ---------------------------------------------------------------- a kernel of our own making */
 
@@ -277,6 +278,25 @@ START_TEST(the_last_one_given_back_is_used_first)
 }
 END_TEST
 
+START_TEST(stacks_that_have_memory_are_used_before_others)
+{
+	get_crowd(0);
+	put_all(crowd + 1, CROWD - 1);
+	thrum__stack_cache_trim(&cache);
+	thrum__stack_trim();
+	/* Those that stayed have no memory, but for this one. */
+	ck_assert_uint_gt(thrum__stack_stats().free, 0);
+	void *warm = crowd[0].base;
+	thrum__stack_put(&cache, &crowd[0]);
+	thrum__stack_cache_trim(&cache);
+	ck_assert_uint_eq(thrum__stack_stats().used, 1);
+	crowd[0] = get(0);
+	ck_assert_ptr_eq(crowd[0].base, warm);
+	thrum__stack_put(&cache, &crowd[0]);
+	finish();
+}
+END_TEST
+
 START_TEST(sizes_do_not_mix)
 {
 	static struct thrum__stack other[100];
@@ -326,17 +346,22 @@ START_TEST(the_memory_of_a_burst_falls_back_after_a_trim)
 	struct thrum__stack *stacks = calloc(BURST, sizeof(stacks[0]));
 	ck_assert_ptr_nonnull(stacks);
 	memset(stacks, 1, BURST * sizeof(stacks[0]));
-	size_t before = resident_pages();
-	for (int i = 0; i < BURST; i++) {
-		stacks[i] = get(0);
-		end_of(stacks[i])[-1] = 1;
+	bool known = !space_costs_memory();
+	size_t before = resident_pages(), count = 0;
+	for (; count < BURST; count++) {
+		/* Where a guard needs a mapping of its own there are not so many. */
+		if (thrum__stack_get(&cache, thrum__stack_size(0), &stacks[count]) != 0)
+			break;
+		end_of(stacks[count])[-1] = 1;
 	}
-	ck_assert_uint_ge(resident_pages(), before + BURST);
-	put_all(stacks, BURST);
-	ck_assert_uint_ge(thrum__stack_stats().used, BURST - THRUM__STACK_CACHE);
+	ck_assert_uint_ge(count, BURST / 10);
+	ck_assert_uint_ge(resident_pages(), before + count);
+	put_all(stacks, count);
+	ck_assert_uint_ge(thrum__stack_stats().used, count - THRUM__STACK_CACHE);
 	thrum__stack_cache_trim(&cache);
 	thrum__stack_trim();
-	ck_assert_uint_lt(resident_pages(), before + BURST / 50);
+	if (known)
+		ck_assert_uint_lt(resident_pages(), before + count / 50);
 	ck_assert_uint_eq(thrum__stack_stats().mapped, 0);
 	free(stacks);
 	finish();
@@ -658,6 +683,7 @@ Suite *suite_stack(void)
 	tcase_add_test(use, neighbours_lie_at_exact_distances_and_do_not_overlap);
 	tcase_add_test(use, a_stack_is_found_again_from_its_home);
 	tcase_add_test(use, the_last_one_given_back_is_used_first);
+	tcase_add_test(use, stacks_that_have_memory_are_used_before_others);
 	tcase_add_test(use, sizes_do_not_mix);
 	tcase_add_loop_test(use, every_stack_has_its_guard, NEW, WITHOUT_GUARDS + 1);
 	tcase_add_test(use, the_high_water_mark_is_exact_to_the_word);
