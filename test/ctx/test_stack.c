@@ -281,13 +281,15 @@ END_TEST
 START_TEST(stacks_that_have_memory_are_used_before_others)
 {
 	get_crowd(0);
+	struct thrum__stack last = crowd[CROWD / 2 + 5]; /* not the first nor the last of its slab */
+	crowd[CROWD / 2 + 5] = crowd[0];
 	put_all(crowd + 1, CROWD - 1);
 	thrum__stack_cache_trim(&cache);
 	thrum__stack_trim();
 	/* Those that stayed have no memory, but for this one. */
 	ck_assert_uint_gt(thrum__stack_stats().free, 0);
-	void *warm = crowd[0].base;
-	thrum__stack_put(&cache, &crowd[0]);
+	void *warm = last.base;
+	thrum__stack_put(&cache, &last);
 	thrum__stack_cache_trim(&cache);
 	ck_assert_uint_eq(thrum__stack_stats().used, 1);
 	crowd[0] = get(0);
