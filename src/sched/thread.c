@@ -31,7 +31,7 @@
  * compared only while the runtime stops (runtime.c).
  */
 
-enum { SLAB = 64, CACHE = 256, BATCH = 32, WARM = 32, ID_BLOCK = 1024 };
+enum { SLAB = 64, CACHE = 2048, BATCH = 64, WARM = 32, ID_BLOCK = 1024 };
 
 struct slab {
 	struct thrum_thread threads[SLAB];
@@ -136,16 +136,29 @@ void thrum__thread_cool(struct thrum__processor *processor)
 		}
 }
 
+/* Half of a processor's free threads go to the process. */
+static void shed(struct thrum__processor *processor)
+{
+	struct thrum_thread *first = processor->free_threads, *last = NULL;
+	thrum__thread_cool(processor);
+	for (uint32_t i = 0; i < CACHE / 2; i++) {
+		last = processor->free_threads;
+		processor->free_threads = last->link;
+	}
+	processor->free_count -= CACHE / 2;
+	thrum__lock(&threads.lock);
+	last->link = threads.free;
+	threads.free = first;
+	thrum__unlock(&threads.lock);
+}
+
 /* A thread may have kept its stack: the next one that is spawned runs on it, warm as it is. */
 static void give_local(struct thrum__processor *processor, struct thrum_thread *thread)
 {
-	if (thread->home != 0 &&
-		(processor->free_warm >= WARM || processor->free_count >= CACHE))
+	if (processor->free_count >= CACHE)
+		shed(processor);
+	if (thread->home != 0 && processor->free_warm >= WARM)
 		cool(processor, thread);
-	if (processor->free_count >= CACHE) {
-		give_shared(thread);
-		return;
-	}
 	processor->free_warm += thread->home != 0;
 	thread->link = processor->free_threads;
 	processor->free_threads = thread;
