@@ -277,6 +277,11 @@ static inline void prefetch(struct thrum__processor *processor)
 		__builtin_prefetch(soon->ctx.frame);
 		__builtin_prefetch((char *)soon->ctx.frame + THRUM__CACHELINE);
 	}
+	soon = thrum__deque_peek(&processor->deque);
+	if (soon != NULL) {
+		__builtin_prefetch(soon, 1);
+		__builtin_prefetch((char *)soon + THRUM__CACHELINE);
+	}
 #else
 	(void)processor;
 #endif

@@ -219,7 +219,7 @@ int thrum_run(const struct thrum_config *config, thrum_fn fn, void *arg, void **
 	err = -ENOMEM;
 	struct thrum_attr attr = {.name = "main"};
 	struct thrum_thread *first = thrum__thread_create(
-		runtime, &runtime->processors[0], fn, arg, &attr, "thrum_run", 2);
+		runtime, &runtime->processors[0], fn, arg, &attr, "thrum_run", false);
 	if (first == NULL)
 		goto destroy;
 	runtime->first = first;
@@ -239,7 +239,6 @@ int thrum_run(const struct thrum_config *config, thrum_fn fn, void *arg, void **
 	return 0;
 
 unref_first:
-	thrum__thread_unref(first);
 	thrum__thread_unref(first);
 destroy:
 	runtime_destroy(runtime);

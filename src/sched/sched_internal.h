@@ -34,8 +34,9 @@ struct thrum__runtime;
 struct thrum__machine;
 
 /* What thread->joiner holds besides NULL and a wait. */
-#define THRUM__ENDING ((struct thrum__wait *)1) /* ended; its joiner is being claimed */
-#define THRUM__ENDED  ((struct thrum__wait *)2)
+#define THRUM__ENDING	((struct thrum__wait *)1) /* ended; its joiner is being claimed */
+#define THRUM__ENDED	((struct thrum__wait *)2)
+#define THRUM__DETACHED ((struct thrum__wait *)3) /* nobody will join it */
 
 struct thrum_thread {
 	/* What a switch touches, in one cache line. */
@@ -320,16 +321,16 @@ int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *se
 /* processor: NULL: the caller has none. */
 struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	struct thrum__processor *processor, thrum_fn fn, void *arg, const struct thrum_attr *attr,
-	const char *site, uint32_t refs);
+	const char *site, bool detached);
 /* The thread has left its own stack for good. Entered, or on the machine's own stack. */
 void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thread);
 /* The same where the one who joins it is about to run in its place. */
 void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thread *thread);
 void thrum__thread_unref(struct thrum_thread *thread);
-/* Both references, the run's and the handle's, of one that has just ended. Entered. */
-void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_thread *thread);
-/* The run's reference of one that was carried and has ended, but is joined by nobody. Entered. */
-void thrum__thread_unref_late(struct thrum__machine *machine, struct thrum_thread *thread);
+/* The same, entered, for one that was carried and has ended, with its stack. */
+void thrum__thread_unref_local(struct thrum__machine *machine, struct thrum_thread *thread);
+/* One that was carried and has ended lives on: its stack goes. Entered. */
+void thrum__thread_keep(struct thrum__machine *machine, struct thrum_thread *thread);
 /* Gives back the stacks that free threads have kept. */
 void thrum__thread_cool(struct thrum__processor *processor);
 /* Publishes joiners that were carried: they wait like others from now on. */

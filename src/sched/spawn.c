@@ -59,7 +59,7 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 		return err;
 	thrum__enter(machine);
 	struct thrum_thread *thread = thrum__thread_create(
-		runtime, machine->processor, fn, arg, attr, site, out == NULL ? 1 : 2);
+		runtime, machine->processor, fn, arg, attr, site, out == NULL);
 	if (thread != NULL) {
 		if (out != NULL)
 			*out = thread;
@@ -71,14 +71,20 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 
 /* ---------------------------------------------------------------- join */
 
+/* It is ending: a few instructions more. */
+static void until_ended(const struct thrum_thread *thread)
+{
+	while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
+		sched_yield();
+}
+
 /* The joiner has given up. False: the thread has ended meanwhile, and is through with the wait. */
 static bool unregister(struct thrum_thread *thread, struct thrum__wait *wait)
 {
 	if (__atomic_compare_exchange_n(
 		    &thread->joiner, &wait, NULL, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return true;
-	while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
-		sched_yield();
+	until_ended(thread);
 	return false;
 }
 
@@ -87,8 +93,7 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	struct thrum__wait *nobody = NULL;
 	if (!__atomic_compare_exchange_n(
 		    &thread->joiner, &nobody, wait, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
-			sched_yield();
+		until_ended(thread);
 		return THRUM__JOINED;
 	}
 	return thrum__wait_park(wait, "join", deadline);
@@ -142,7 +147,7 @@ static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	if (result != NULL && *joined > 0)
 		*result = child->arg;
 	if (*joined == THRUM__JOINED_CARRIED)
-		thrum__thread_unref_both(machine, child);
+		thrum__thread_unref_local(machine, child);
 	thrum__leave(machine);
 	if (*joined == THRUM__JOINED)
 		thrum__thread_unref(child);
@@ -182,8 +187,12 @@ int thrum_join(struct thrum_thread *thread, void **result, thrum_deadline deadli
 
 void thrum_detach(struct thrum_thread *thread)
 {
-	if (thread != NULL)
-		thrum__thread_unref(thread);
+	struct thrum__wait *nobody = NULL;
+	if (thread == NULL || __atomic_compare_exchange_n(&thread->joiner, &nobody, THRUM__DETACHED,
+				      false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return;
+	until_ended(thread);
+	thrum__thread_unref(thread);
 }
 
 /* ---------------------------------------------------------------- yield */

@@ -302,8 +302,8 @@ int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *se
 	if (returned && when == THRUM_FOREVER) {
 		wait->state = THRUM__JOINED_CARRIED;
 	} else if (!returned || !thrum__wait_claim(wait, THRUM__JOINED_CARRIED)) {
-		if (returned) /* the deadline was faster, and the end has dropped no reference */
-			thrum__thread_unref_late(*machine, child);
+		if (returned) /* the deadline was faster */
+			thrum__thread_keep(*machine, child);
 		*machine = park_until(*machine, self, wait);
 	}
 	if (when != THRUM_FOREVER)
