@@ -141,7 +141,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
 WARN_C := -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-prototypes # not for C++
 CPPFLAGS_ALL := -Iinclude -Isrc -I$(B)/gen -D_GNU_SOURCE -DTHRUM_VERSION='"$(VERSION)"'
 CFLAGS_ALL := -std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer \
-	-ftls-model=initial-exec -pthread $(WARN)
+	-fasynchronous-unwind-tables -ftls-model=initial-exec -pthread $(WARN)
 LDFLAGS_ALL := -pthread
 
 ifeq ($(VARIANT),asan)
@@ -364,7 +364,8 @@ $(addprefix check-cross-,$(CROSS_ARCHS)): check-cross-%:
 	$(Q)tools/dev/cross-libs $* $(cross_libs)
 	$(Q)PKG_CONFIG_LIBDIR=$(cross_libs)/$*/lib/pkgconfig EMULATOR='qemu-$* -L /usr/$*-linux-gnu' \
 		CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5} $(MAKE) --no-print-directory $(JOBS) \
-		CC=$*-linux-gnu-gcc AR=$*-linux-gnu-ar ARCH=$* B=$(CROSS)/$* T="$(CROSS_T)" check-unit
+		CC=$*-linux-gnu-gcc CXX=$*-linux-gnu-g++ AR=$*-linux-gnu-ar ARCH=$* B=$(CROSS)/$* \
+		CPPFLAGS="-DNO_SQLITE $(CPPFLAGS)" PKG_sched= T="$(CROSS_T)" check-unit
 
 # Compiled as one program the compiler sees through what keeps addresses of thread-local data apart.
 check-lto: ## ctx and sched suites, optimised across files
