@@ -178,6 +178,12 @@ void thrum__ready_spawned(struct thrum__processor *processor, struct thrum_threa
 	submitted(processor);
 }
 
+bool thrum__unspawn(struct thrum__processor *processor, struct thrum_thread *thread)
+{
+	return thrum__deque_peek(&processor->deque) == thread &&
+	       thrum__deque_take(&processor->deque) != NULL;
+}
+
 void thrum__ready_yielded(struct thrum__processor *processor, struct thrum_thread *thread)
 {
 	if (processor->runtime->migrate) {

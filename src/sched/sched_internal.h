@@ -295,6 +295,8 @@ void thrum__ready_inject(struct thrum__runtime *runtime, struct thrum_thread *th
 void thrum__mail(struct thrum__processor *processor, struct thrum_thread *thread);
 /* A new or lent thread, to the deque. */
 void thrum__ready_spawned(struct thrum__processor *processor, struct thrum_thread *thread);
+/* Takes exactly this thread, if it is the newest of the deque. */
+bool thrum__unspawn(struct thrum__processor *processor, struct thrum_thread *thread);
 /* True if yielding would only come back at once; counts as a dispatch for the turns. */
 bool thrum__yield_is_vain(struct thrum__processor *processor);
 /* After work was queued where others may take it: wakes an idle processor if nobody searches. */

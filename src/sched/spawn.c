@@ -99,13 +99,11 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	return thrum__wait_park(wait, "join", deadline);
 }
 
-/* Is this child, which nobody has begun, next in our own deque? */
 static bool may_carry(const struct thrum__machine *machine, const struct thrum_thread *self,
 	const struct thrum_thread *child, thrum_deadline deadline)
 {
-	return thrum__deque_peek(&machine->processor->deque) == child && self->pinned == NULL &&
-	       child->pinned == NULL && !machine->runtime->migrate && deadline != THRUM_NOW &&
-	       !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
+	return self->pinned == NULL && child->pinned == NULL && !machine->runtime->migrate &&
+	       deadline != THRUM_NOW && !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
 }
 
 /* Others' turn? Takes one that is due without them. False: those that were woken come first. */
@@ -122,18 +120,17 @@ static bool take_turn(struct thrum__machine *machine, struct thrum_thread *self)
 }
 
 /*
- * Joins by running the child at once. Entered; leaves if it returns true. False: there is no child
- * to run (any more).
+ * Joins a child that nobody has begun and that is next in our own deque by running it at once.
+ * Entered; leaves if it returns true. False: it is not so, or others come first.
  */
 static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	struct thrum_thread *child, void **result, thrum_deadline deadline, int *joined)
 {
 	struct thrum__processor *processor = machine->processor;
-	if (!may_carry(machine, self, child, deadline) || !take_turn(machine, self) ||
-		thrum__deque_peek(&processor->deque) != child || /* the turn may have taken it */
-		thrum__deque_take(&processor->deque) == NULL)
+	if (!may_carry(machine, self, child, deadline) || !thrum__unspawn(processor, child))
 		return false;
-	if (!child->started && !thrum__thread_start(processor, child)) {
+	if (!take_turn(machine, self) ||
+		(!child->started && !thrum__thread_start(processor, child))) {
 		thrum__ready_spawned(processor, child);
 		return false;
 	}
