@@ -34,27 +34,30 @@ static inline bool space_costs_memory(void)
 	return pages[1] > pages[0] + 1000;
 }
 
-static inline void *test_no_work(void *arg)
+static inline void *test_wait_for_end(void *fd)
 {
-	return arg;
+	char byte;
+	return read(*(int *)fd, &byte, 1) == 0 ? fd : NULL;
 }
 
-static inline bool test_starts_thread(void)
-{
-	pthread_t thread;
-	return pthread_create(&thread, NULL, test_no_work, NULL) == 0 &&
-	       pthread_join(thread, NULL) == 0;
-}
-
-/* False where the child of a process that had several OS threads can start none. */
+/* False where the child of a process that has several OS threads can start none. */
 static inline bool child_starts_threads(void)
 {
-	if (!test_starts_thread())
+	int fds[2], status = -1;
+	pthread_t thread;
+	if (pipe(fds) != 0 || pthread_create(&thread, NULL, test_wait_for_end, &fds[0]) != 0)
 		return false;
 	pid_t child = fork();
-	if (child == 0)
-		_exit(test_starts_thread() ? 0 : 1);
-	int status = -1;
+	if (child == 0) {
+		close(fds[1]);
+		_exit(pthread_create(&thread, NULL, test_wait_for_end, &fds[0]) == 0 &&
+					pthread_join(thread, NULL) == 0
+				? 0
+				: 1);
+	}
+	close(fds[1]);
+	pthread_join(thread, NULL);
+	close(fds[0]);
 	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 

@@ -91,7 +91,9 @@ struct thrum__processor {
 	uint32_t countdown;	   /* dispatches until the next turn */
 	uint32_t slot_run;	   /* how often in a row the slot was served */
 	uint32_t tokens;	   /* atomic, lossy: wakes left for lone work until the next tick */
-	bool rapid; /* atomic; the monitor's: it dispatches too fast for stealing to pay */
+	/* atomic; the monitor's: it dispatches too fast for stealing to pay. No neighbour of flags that
+	 * are not atomic: the compiler reads those together. */
+	uint32_t rapid;
 	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
 	bool alone;   /* no other processor: nobody steals */
 	struct thrum__counters counters;

@@ -14,8 +14,11 @@
 
 /* What becomes of the stacks' memory while a runtime goes on. */
 
+/* A sanitizer has memory of its own. TSan has 8,128 fibers at most. */
 #if defined(THRUM__TSAN)
-enum { BURST = 4000, SHADOWED = 1 }; /* it has 8,128 fibers at most, and memory of its own */
+enum { BURST = 4000, SHADOWED = 1 };
+#elif defined(THRUM__ASAN)
+enum { BURST = 20000, SHADOWED = 1 };
 #else
 enum { BURST = 20000, SHADOWED = 0 };
 #endif
