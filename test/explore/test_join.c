@@ -82,13 +82,6 @@ void join_ready(struct thrum_thread *thread)
 		explore_fail("made runnable twice");
 }
 
-bool join_unspawn(struct thrum__processor *processor, struct thrum_thread *thread)
-{
-	(void)processor;
-	(void)thread;
-	return cast->carried != NOT;
-}
-
 static void child_runs(void)
 {
 	explore_plain_write(&world.child.arg);
@@ -166,7 +159,6 @@ static void reuse(struct thrum__processor *processor)
 		return;
 	if (processor->free_count > 1 || processor->free_threads != &world.child)
 		explore_fail("freed twice");
-	explore_plain_write(&world.child.home);
 	explore_plain_write(&world.child.arg);
 }
 
@@ -259,6 +251,12 @@ static void setup(void *unused)
 	world.joiner.runtime = world.child.runtime = &world.runtime;
 	world.joiner.refs = world.child.refs = 2;
 	world.child.home = 1;
+	world.child.started = true;
+	world.processors[0].countdown = 10; /* no turn is due */
+	ck_assert_int_eq(subject->deque_init(&world.processors[0].deque, 4, false), 0);
+	ck_assert_int_eq(subject->deque_init(&world.processors[0].inbox, 4, false), 0);
+	if (cast->carried != NOT)
+		ck_assert(subject->deque_push(&world.processors[0].deque, &world.child));
 	explore_name(&world.joiner.parker.word, "joiner's word");
 	explore_name(&world.child.joiner, "joiner");
 	explore_name(&world.child.refs, "refs");
