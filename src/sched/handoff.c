@@ -64,7 +64,8 @@ static struct thrum__machine *machine_memory(struct thrum__runtime *runtime)
 	thrum__unlock(&runtime->machine_lock);
 	if (machine != NULL) {
 		struct thrum__machine *all = machine->all;
-		CHECK(pthread_join(machine->os_thread, NULL) == 0);
+		if (!machine->caller)
+			CHECK(pthread_join(machine->os_thread, NULL) == 0);
 		memset(machine, 0, sizeof(*machine));
 		machine->all = all;
 		return machine;
@@ -113,6 +114,9 @@ struct thrum__machine *thrum__machine_create(struct thrum__runtime *runtime, boo
 		machine->caller = false;
 		if (!start_thread(machine)) {
 			machine->caller = true; /* no OS thread to be joined */
+			thrum__lock(&runtime->machine_lock);
+			machine->gone = true;
+			thrum__unlock(&runtime->machine_lock);
 			return NULL;
 		}
 	}
@@ -227,8 +231,10 @@ bool thrum__machine_wait(struct thrum__machine *machine)
 		if (machine->kept == NULL)
 			list_spare(machine);
 	}
+	/* Made while the runtime ended, it may have missed the baton that says so. */
+	bool ends = machine->given == NULL && __atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE);
 	thrum__unlock(&runtime->machine_lock);
-	if (!(wait_baton(machine) & GIVEN))
+	if (ends || !(wait_baton(machine) & GIVEN))
 		return false;
 	__atomic_fetch_and(&machine->baton, ~(uint32_t)GIVEN, __ATOMIC_RELAXED);
 	machine->processor = machine->home = machine->given;

@@ -138,9 +138,9 @@ static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	thrum__count(&processor->counters.dispatches);
 	struct thrum__wait wait = {.state = THRUM__WAIT_PENDING, .parker = &self->parker};
 	child->joiner = &wait;
-	self->reason = "join";
+	__atomic_store_n(&self->reason, "join", __ATOMIC_RELAXED);
 	*joined = thrum__wait_carried(&machine, self, child, &wait, deadline);
-	self->reason = NULL;
+	__atomic_store_n(&self->reason, NULL, __ATOMIC_RELAXED);
 	if (result != NULL && *joined > 0)
 		*result = child->arg;
 	if (*joined == THRUM__JOINED_CARRIED)

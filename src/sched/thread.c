@@ -293,7 +293,7 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	thread->arg = arg;
 	thread->name = NULL;
 	thread->site = site;
-	thread->reason = NULL;
+	__atomic_store_n(&thread->reason, NULL, __ATOMIC_RELAXED);
 	thread->pinned = NULL;
 	thread->pins = thread->blocking = 0;
 	if (attr != NULL) {

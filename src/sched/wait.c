@@ -338,9 +338,9 @@ int thrum__wait_park(struct thrum__wait *wait, const char *reason, thrum_deadlin
 	if (!wait->parker->green)
 		return park_os_thread(wait->parker, wait, deadline);
 	struct thrum_thread *self = thrum__parker_thread(wait->parker);
-	self->reason = reason;
+	__atomic_store_n(&self->reason, reason, __ATOMIC_RELAXED); /* reports read it */
 	int result = park_thread(self, wait, deadline);
-	self->reason = NULL;
+	__atomic_store_n(&self->reason, NULL, __ATOMIC_RELAXED);
 	return result;
 }
 
