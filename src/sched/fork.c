@@ -20,11 +20,11 @@
 
 static void prepare(void)
 {
+	thrum__census_lock_all();
 	thrum__blocking_lock_all();
 	thrum__driver_lock_all();
 	thrum__thread_lock_all();
 	thrum__wait_lock_all();
-	thrum__census_lock_all();
 	thrum__stack_lock_all();
 }
 
