@@ -25,7 +25,7 @@
  *
  * Hogs.  A processor whose dispatch count stands still and whose machine is in USER is with one
  * green thread in foreign code. If there is something it keeps waiting (queued threads, due timers,
- * descriptors), it is taken:
+ * descriptors, joiners that are carried), it is taken:
  *   - after a tick or two, if its OS thread sleeps in the kernel: its processor clock has not moved,
  *     and the kernel says so, too, for on a loaded machine a clock may stand still for other reasons.
  *   - after ten milliseconds otherwise: it computes.
@@ -77,9 +77,12 @@ static bool runnable(const struct thrum__machine *machine)
 	return name_end == NULL || strlen(name_end) < 3 || name_end[2] == 'R';
 }
 
-static bool keeps_waiting(struct thrum__processor *processor, int64_t now)
+static bool keeps_waiting(
+	struct thrum__processor *processor, const struct thrum__machine *machine, int64_t now)
 {
-	return thrum__processor_load(processor) > 0 ||
+	/* A joiner that is carried sees its deadline, or that it is cancelled, only when published. */
+	return __atomic_load_n(&machine->carried, __ATOMIC_RELAXED) != NULL ||
+	       thrum__processor_load(processor) > 0 ||
 	       thrum__queue_count(&processor->runtime->inject) > 0 ||
 	       thrum__queue_count(&processor->mail) > 0 ||
 	       __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED) <= now ||
@@ -124,7 +127,7 @@ static void check_busy(struct thrum__processor *processor, int64_t now)
 	if (__atomic_load_n(&machine->claim.state, __ATOMIC_ACQUIRE) != THRUM__USER)
 		return; /* asleep in its driver, say */
 	thrum__timers_fire(processor);
-	if (keeps_waiting(processor, now) && is_hog(processor, machine, now))
+	if (keeps_waiting(processor, machine, now) && is_hog(processor, machine, now))
 		take(processor, machine);
 }
 

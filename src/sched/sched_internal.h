@@ -139,7 +139,7 @@ struct thrum__machine {
 	bool searching;			    /* counted in idlers.searching */
 	bool detached;			    /* under machine_lock: counted in runtime->detached */
 	struct thrum_thread *turning; /* goes on when the turn is over */
-	struct thrum_thread *carried; /* chain of joiners below the running thread, by link */
+	struct thrum_thread *carried; /* atomic; chain of joiners below the running thread, by link */
 	struct thrum__exceptions {
 		void *caught;
 		unsigned uncaught;
@@ -281,6 +281,13 @@ struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor);
  * machine's own stack.
  */
 struct thrum_thread *thrum__dispatch(struct thrum__machine *machine);
+
+/* Is a turn due before anything else may be dispatched? */
+static inline bool thrum__turn_due(const struct thrum__processor *processor)
+{
+	return processor->countdown == 0 ||
+	       __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0;
+}
 
 /* A turn, for a thread that goes on after it. On the machine's own stack. */
 void thrum__turn(struct thrum__processor *processor);
