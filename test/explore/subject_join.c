@@ -18,6 +18,11 @@
 #define thrum__runtime_stop(runtime)            CHECK(!"stopped")
 #define thrum__runtime_check_end(runtime)       CHECK(!"stopping")
 
+/* As in dispatch.c. */
+#define thrum__unspawn(processor, thread)                      \
+	(thrum__deque_peek(&(processor)->deque) == (thread) && \
+		thrum__deque_take(&(processor)->deque) != NULL)
+
 #include "sched/deque.c"
 
 #define grow thread_grow /* two files, two of them */
@@ -33,5 +38,7 @@ static struct join_subject variant = {.deque_init = thrum__deque_init,
 	.end = thrum__thread_end,
 	.end_carried = thrum__thread_end_carried,
 	.cancel = thrum_cancel,
+	.cancel_in = thrum__thread_cancel_in,
+	.free_list = &threads.free,
 	.fire = thrum__timers_fire};
 SUBJECT_REGISTER(variant)

@@ -28,6 +28,8 @@ struct join_subject {
 	void (*end)(struct thrum__machine *machine, struct thrum_thread *thread);
 	void (*end_carried)(struct thrum__machine *machine, struct thrum_thread *thread);
 	void (*cancel)(struct thrum_thread *thread);
+	void (*cancel_in)(struct thrum_thread *thread, struct thrum__runtime *runtime);
+	struct thrum_thread **free_list; /* of the process */
 	void (*fire)(struct thrum__processor *processor);
 };
 
