@@ -259,7 +259,8 @@ static struct thrum_thread *take_local(struct thrum__processor *processor)
 	struct thrum_thread *thread = take_slot(processor);
 	if (thread != NULL)
 		return thread;
-	if (processor->countdown & 1) {
+	/* After a turn, with an even one, the inbox: else code that seldom comes here may starve it. */
+	if (processor->countdown % 2 == 0) {
 		thread = thrum__deque_shift(&processor->inbox);
 		return thread != NULL ? thread : thrum__deque_take(&processor->deque);
 	}
