@@ -96,7 +96,7 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 
 # The explorer is no layer, but is tested like one.
 TEST_explore := atomic.c engine.c memory.c race.c report.c search.c subject.c sync.c test_claim.c \
-	test_deque.c test_engine.c test_idle.c test_lock.c test_queue.c test_wait.c
+	test_deque.c test_dispatch.c test_engine.c test_idle.c test_join.c test_lock.c test_queue.c test_wait.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
@@ -229,7 +229,9 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
+SOURCES_dispatch := sched/dispatch.c sched/monitor.c
 SOURCES_idle  := sched/idle.c
+SOURCES_join  := sched/parker.h sched/spawn.c sched/thread.c sched/wait.c
 SOURCES_lock  := base/lock.c base/lock.h
 SOURCES_queue := sched/queue.c
 SOURCES_wait  := sched/parker.h sched/wait.c
@@ -244,6 +246,7 @@ $(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
 	$$(Q)$$(call compile_subject,-DSUBJECT=real -DKIND=$(1))
+	$$(Q)objcopy --localize-hidden $$@
 
 $(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,$(SOURCES_$(1))) test/explore/mutate
 	@mkdir -p $$(@D)
@@ -254,6 +257,7 @@ $(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.stamp
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
 	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -DKIND=$(1) -I$(B)/gen/explore/$(1).$$*,-w)
+	$$(Q)objcopy --localize-hidden $$@
 endef
 $(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
 

@@ -52,6 +52,8 @@ static void *machine_main(void *machine_v)
 	return NULL;
 }
 
+enum { GIVEN = 1, DONE = 2 }; /* bits of a baton */
+
 /* A machine's memory: that of one whose OS thread has ended, or new. Zeroed but for `all`. */
 static struct thrum__machine *machine_memory(struct thrum__runtime *runtime)
 {
@@ -111,6 +113,11 @@ struct thrum__machine *thrum__machine_create(struct thrum__runtime *runtime, boo
 	machine->waiting = true;
 	machine->claim.state = THRUM__RUNTIME;
 	machine->claim.word = THRUM__CLAIM_TAKEN | runtime->fenced;
+	/* thrum__machines_finish may have been here before it was listed, or before it was wiped. */
+	thrum__lock(&runtime->machine_lock);
+	if (__atomic_load_n(&runtime->done, __ATOMIC_RELAXED))
+		__atomic_fetch_or(&machine->baton, DONE, __ATOMIC_RELAXED);
+	thrum__unlock(&runtime->machine_lock);
 	machine->caller = true;
 	if (with_thread) {
 		machine->caller = false;
@@ -127,8 +134,6 @@ struct thrum__machine *thrum__machine_create(struct thrum__runtime *runtime, boo
 }
 
 /* ---------------------------------------------------------------- giving and waiting */
-
-enum { GIVEN = 1, DONE = 2 }; /* bits of a baton */
 
 static void hand(struct thrum__machine *machine, struct thrum__processor *processor,
 	struct thrum_thread *thread, struct thrum_thread *chain)

@@ -280,8 +280,8 @@ static void *fork_and_read_report(void *arg)
 START_TEST(a_green_threads_child_that_would_suspend_aborts_and_says_so_in_a_line)
 {
 	struct abort_report report = {.fn = suspensions[_i / WORKER_COUNTS]};
-	if (report.fn == child_blocks && !child_starts_threads())
-		return;
+	if (!child_starts_threads())
+		return; /* an emulator's forks cannot be relied on beside other threads */
 	run_on(worker_counts[_i % WORKER_COUNTS], fork_and_read_report, &report);
 	ck_assert(WIFSIGNALED(report.status));
 	ck_assert_int_eq(WTERMSIG(report.status), SIGABRT);
