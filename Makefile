@@ -48,7 +48,7 @@ SRC_base    := buf.c check.c clock.c error.c lock.c log.c
 SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
 SRC_sched   := blocking.c census.c claim.c cpus.c deque.c dispatch.c fork.c handoff.c idle.c machine.c \
-	monitor.c overflow.c queue.c runtime.c spawn.c thread.c wait.c
+	monitor.c overflow.c queue.c ready.c runtime.c spawn.c steal.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
 SRC_sync    := cond.c mutex.c semaphore.c waitgroup.c waitq.c
 SRC_chan    := channel.c
@@ -229,7 +229,7 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
-SOURCES_dispatch := sched/dispatch.c sched/monitor.c
+SOURCES_dispatch := sched/dispatch.c sched/monitor.c sched/ready.c
 SOURCES_idle  := sched/idle.c
 SOURCES_join  := sched/parker.h sched/spawn.c sched/thread.c sched/wait.c
 SOURCES_lock  := base/lock.c base/lock.h

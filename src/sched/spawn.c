@@ -58,8 +58,8 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 	if (err != 0)
 		return err;
 	thrum__enter(machine);
-	struct thrum_thread *thread = thrum__thread_create(
-		runtime, machine->processor, fn, arg, attr, site, out == NULL);
+	struct thrum_thread *thread =
+		thrum__thread_create(runtime, machine->processor, fn, arg, attr, site, out == NULL);
 	if (thread != NULL) {
 		if (out != NULL)
 			*out = thread;
@@ -111,7 +111,7 @@ static bool take_turn(struct thrum__machine *machine, struct thrum_thread *self)
 {
 	struct thrum__processor *processor = machine->processor;
 	if (thrum__likely(processor->countdown > 0 &&
-		    __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0))
+			  __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0))
 		return true;
 	/* Nothing here suspends, so it is the same machine and processor afterwards. */
 	thrum__suspend(machine, self, THRUM__ACT_TURN, NULL);
