@@ -28,8 +28,7 @@ bool thrum__claim_enter_slow(struct thrum__claim *claim)
 	uint32_t word = __atomic_load_n(&claim->word, __ATOMIC_RELAXED);
 	if (word & THRUM__CLAIM_FENCED)
 		thrum__full_fence();
-	for (int i = 0;
-		(word = __atomic_load_n(&claim->word, __ATOMIC_ACQUIRE)) & THRUM__CLAIM_ASKED;
+	for (int i = 0; (word = __atomic_load_n(&claim->word, __ATOMIC_ACQUIRE)) & THRUM__CLAIM_ASKED;
 		i++) {
 		thrum__cpu_relax();
 		if (i >= SPINS) /* the monitor was preempted half-way */
@@ -48,6 +47,7 @@ bool thrum__claim_take(struct thrum__claim *claim)
 	else
 		barred = thrum__membarrier();
 	bool taken = barred && __atomic_load_n(&claim->state, __ATOMIC_ACQUIRE) == THRUM__USER;
-	__atomic_store_n(&claim->word, fenced | (taken ? THRUM__CLAIM_TAKEN : 0), __ATOMIC_RELEASE);
+	__atomic_store_n(
+		&claim->word, fenced | (taken ? THRUM__CLAIM_TAKEN : 0), __ATOMIC_RELEASE);
 	return taken;
 }

@@ -32,9 +32,8 @@
  * [I3] TAKEN stays until the machine is given a processor again, so all its entries until then
  *      know that it has none.
  *
- * Where membarrier is missing (before Linux 4.14, or refused), the word carries FENCED for ever:
- * then E3 always finds something, and E4 begins with a full fence of its own; T2 is an ordinary
- * one.
+ * Where membarrier is missing (before Linux 4.14, or refused), the word carries FENCED for ever: then
+ * E3 always finds something, and E4 begins with a full fence of its own; T2 is an ordinary one.
  *
  * Model: test/explore, which finds the violation when T2 or FENCED's fence is taken out.
  */

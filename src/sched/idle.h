@@ -12,7 +12,7 @@
 /* One for a runtime. All-zero: nobody is idle. */
 struct thrum__idlers {
 	uint32_t searching; /* atomic: machines that look for work to steal */
-	uint32_t count;     /* atomic; changed under lock */
+	uint32_t count;	    /* atomic; changed under lock */
 	struct thrum__lock lock;
 	struct thrum__list list; /* of idlers */
 };
@@ -20,7 +20,7 @@ struct thrum__idlers {
 /* One for a processor. */
 struct thrum__idler {
 	struct thrum__list link; /* under the lock */
-	bool called;             /* under the lock: a submitter took it off the list */
+	bool called;		 /* under the lock: a submitter took it off the list */
 };
 
 /* S2..S5: after work was queued where others may take it. Returns whom to wake, or NULL. */

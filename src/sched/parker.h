@@ -29,8 +29,8 @@ struct thrum__parker {
 static inline bool thrum__parker_park(struct thrum__parker *parker)
 {
 	uint32_t expected = THRUM__RUNNING;
-	return __atomic_compare_exchange_n(
-		&parker->word, &expected, THRUM__PARKED, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&parker->word, &expected, THRUM__PARKED, false,
+		__ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 /* Anybody. True: it was parked, and the caller alone must make it run again. */

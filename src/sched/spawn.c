@@ -99,10 +99,11 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	return thrum__wait_park(wait, "join", deadline);
 }
 
+/* What lies in a deque is never pinned, so the child may. */
 static bool may_carry(const struct thrum__machine *machine, const struct thrum_thread *self,
-	const struct thrum_thread *child, thrum_deadline deadline)
+	thrum_deadline deadline)
 {
-	return self->pinned == NULL && child->pinned == NULL && !machine->runtime->migrate &&
+	return self->pinned == NULL && !machine->runtime->migrate &&
 	       deadline != THRUM_NOW && !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
 }
 
@@ -127,7 +128,7 @@ static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	struct thrum_thread *child, void **result, thrum_deadline deadline, int *joined)
 {
 	struct thrum__processor *processor = machine->processor;
-	if (!may_carry(machine, self, child, deadline) || !thrum__unspawn(processor, child))
+	if (!may_carry(machine, self, deadline) || !thrum__unspawn(processor, child))
 		return false;
 	if (!take_turn(machine, self) ||
 		(!child->started && !thrum__thread_start(processor, child))) {
