@@ -32,7 +32,7 @@
  *
  * Files.  search.c: choices and states. memory.c, atomic.c: the memory model. race.c: plain
  * accesses. sync.c: locks, futexes, spinning, allocation. report.c: traces. subject_*.c: sources of
- * the library under test; mutants/*.sed: the same with one fault each, all of which must be found.
+ * the library under test; in mutants/, the same with one fault each, all of which must be found.
  *
  * Tests.  test_engine.c: the litmus tests of the memory model, each with exactly the outcomes it
  * must have, and planted races and deadlocks.
