@@ -378,9 +378,13 @@ START_TEST(an_idle_runtime_uses_no_processor_for_five_seconds)
 		watch_for(1500 * THRUM_MS);
 		after = activity_now();
 	} while (after.switches != before.switches || after.tasks != before.tasks);
-	before = after;
-	watch_for(5 * THRUM_S);
-	after = activity_now();
+	/* OS threads that were needed on the way here may wake once more, to end. */
+	for (int i = 0; i == 0 || (i < 8 && after.switches != before.switches); i++) {
+		before = after;
+		watch_for(5 * THRUM_S);
+		after = activity_now();
+	}
+	ck_assert_int_eq(after.tasks, before.tasks);
 	ck_assert_int_eq(after.switches - before.switches, 0);
 	ck_assert_int_le(
 		after.cpu - before.cpu, THRUM_MS); /* the two clocks are not read at once */
