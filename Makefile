@@ -48,7 +48,7 @@ SRC_base    := buf.c check.c clock.c error.c lock.c log.c
 SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
 SRC_sched   := blocking.c census.c claim.c cpus.c deque.c dispatch.c fork.c handoff.c idle.c machine.c \
-	monitor.c overflow.c queue.c runtime.c spawn.c thread.c wait.c
+	monitor.c overflow.c queue.c ready.c runtime.c spawn.c steal.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
 SRC_sync    := cond.c mutex.c semaphore.c waitgroup.c waitq.c
 SRC_chan    := channel.c
@@ -96,7 +96,7 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 
 # The explorer is no layer, but is tested like one.
 TEST_explore := atomic.c engine.c memory.c race.c report.c search.c subject.c sync.c test_claim.c \
-	test_deque.c test_dispatch.c test_engine.c test_idle.c test_join.c test_lock.c test_queue.c test_wait.c
+	test_deque.c test_dispatch.c test_engine.c test_handoff.c test_idle.c test_join.c test_lock.c test_queue.c test_wait.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
@@ -229,7 +229,8 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
-SOURCES_dispatch := sched/dispatch.c sched/monitor.c
+SOURCES_dispatch := sched/dispatch.c sched/monitor.c sched/ready.c
+SOURCES_handoff := sched/claim.c sched/claim.h sched/handoff.c
 SOURCES_idle  := sched/idle.c
 SOURCES_join  := sched/parker.h sched/spawn.c sched/thread.c sched/wait.c
 SOURCES_lock  := base/lock.c base/lock.h

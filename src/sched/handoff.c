@@ -113,7 +113,8 @@ struct thrum__machine *thrum__machine_create(struct thrum__runtime *runtime, boo
 	machine->waiting = true;
 	machine->claim.state = THRUM__RUNTIME;
 	machine->claim.word = THRUM__CLAIM_TAKEN | runtime->fenced;
-	/* thrum__machines_finish may have been here before it was listed, or before it was wiped. */
+	/* thrum__machines_finish may have been here before it was listed, or before it was wiped.
+	 */
 	thrum__lock(&runtime->machine_lock);
 	if (__atomic_load_n(&runtime->done, __ATOMIC_RELAXED))
 		__atomic_fetch_or(&machine->baton, DONE, __ATOMIC_RELAXED);
@@ -166,7 +167,8 @@ static void list_spare(struct thrum__machine *machine)
 {
 	machine->link = machine->runtime->spares;
 	machine->runtime->spares = machine;
-	__atomic_fetch_add(&machine->runtime->spare_count, 1, __ATOMIC_RELAXED); /* read without the lock */
+	__atomic_fetch_add(
+		&machine->runtime->spare_count, 1, __ATOMIC_RELAXED); /* read without the lock */
 }
 
 struct thrum__machine *thrum__spare_take(struct thrum__runtime *runtime)
@@ -213,7 +215,8 @@ static uint32_t wait_baton(struct thrum__machine *machine)
 	struct thrum__runtime *runtime = machine->runtime;
 	uint32_t baton;
 	while ((baton = __atomic_load_n(&machine->baton, __ATOMIC_ACQUIRE)) == 0) {
-		bool surplus = __atomic_load_n(&runtime->spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
+		bool surplus =
+			__atomic_load_n(&runtime->spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
 		int64_t since = thrum_now();
 		thrum__futex_wait(&machine->baton, 0, surplus ? SPARE_PATIENCE : -1);
 		if (surplus && thrum_now() - since >= SPARE_PATIENCE && retire(machine))
@@ -265,8 +268,8 @@ void thrum__machines_finish(struct thrum__runtime *runtime)
 
 /* ---------------------------------------------------------------- taking and passing on */
 
-bool thrum__handoff(struct thrum__processor *processor, struct thrum__machine *from,
-	struct thrum__machine *to)
+bool thrum__handoff(
+	struct thrum__processor *processor, struct thrum__machine *from, struct thrum__machine *to)
 {
 	struct thrum__runtime *runtime = processor->runtime;
 	thrum__lock(&runtime->machine_lock);
@@ -283,6 +286,30 @@ bool thrum__handoff(struct thrum__processor *processor, struct thrum__machine *f
 	if (taken)
 		thrum__futex_wake(&to->baton, 1);
 	return taken;
+}
+
+/* The processor that a machine holds, or NULL. Under machine_lock. */
+static struct thrum__processor *held_by(const struct thrum__machine *machine)
+{
+	struct thrum__runtime *runtime = machine->runtime;
+	for (unsigned i = 0; i < runtime->count; i++)
+		if (runtime->processors[i].machine == machine)
+			return &runtime->processors[i];
+	return NULL;
+}
+
+void thrum__deliver(struct thrum__machine *machine, struct thrum_thread *thread)
+{
+	struct thrum__runtime *runtime = machine->runtime;
+	if (thrum__machine_pass(machine, thread->pinned, thread))
+		return;
+	thrum__lock(&runtime->machine_lock);
+	struct thrum__processor *processor = held_by(thread->pinned);
+	thrum__unlock(&runtime->machine_lock);
+	if (processor != NULL)
+		thrum__mail(processor, thread);
+	else /* on its way to waiting */
+		thrum__ready_yielded(machine->processor, thread);
 }
 
 bool thrum__machine_pass(

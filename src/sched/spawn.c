@@ -63,8 +63,8 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 	if (err != 0)
 		return err;
 	thrum__enter(machine);
-	struct thrum_thread *thread = thrum__thread_create(
-		runtime, machine->processor, fn, arg, attr, site, out == NULL);
+	struct thrum_thread *thread =
+		thrum__thread_create(runtime, machine->processor, fn, arg, attr, site, out == NULL);
 	if (thread != NULL) {
 		if (out != NULL)
 			*out = thread;
@@ -104,12 +104,12 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	return thrum__wait_park(wait, "join", deadline);
 }
 
-/* What is in a deque is not pinned: it has not begun, or was lent. */
+/* What lies in a deque is never pinned, so the child may. */
 static bool may_carry(const struct thrum__machine *machine, const struct thrum_thread *self,
 	thrum_deadline deadline)
 {
-	return self->pinned == NULL && !machine->runtime->migrate && deadline != THRUM_NOW &&
-	       !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
+	return self->pinned == NULL && !machine->runtime->migrate &&
+	       deadline != THRUM_NOW && !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
 }
 
 /* Others' turn? Takes one that is due without them. False: those that were woken come first. */

@@ -312,8 +312,8 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 }
 
 /* What both ends begin with. */
-static void strip(
-	struct thrum__machine *machine, struct thrum_thread *thread, const struct thrum__stack *stack)
+static void strip(struct thrum__machine *machine, struct thrum_thread *thread,
+	const struct thrum__stack *stack)
 {
 	struct thrum__processor *processor = machine->processor;
 	if (thrum__unlikely(thread->pinned != NULL)) /* ended without unpin */
@@ -431,8 +431,8 @@ unsigned thrum__thread_report_all(struct thrum__runtime *runtime)
 			struct thrum_thread *thread = &slab->threads[i];
 			if (!try_ref(thread))
 				continue;
-			bool ended = __atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) ==
-				     THRUM__ENDED;
+			bool ended =
+				__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) == THRUM__ENDED;
 			if (__atomic_load_n(&thread->runtime, __ATOMIC_RELAXED) == runtime &&
 				!ended && ++count <= REPORT_MAX)
 				report(thread);

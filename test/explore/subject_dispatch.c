@@ -12,6 +12,8 @@
 #include "sched/dispatch.c"
 #include "sched/idle.c"
 #include "sched/queue.c"
+#include "sched/ready.c"
+#include "sched/steal.c"
 
 #define dispatches_of monitor_dispatches_of
 #include "sched/monitor.c"
