@@ -49,6 +49,8 @@
 
 #define RAPID_NS (THRUM_US / 2) /* between dispatches: see dispatch.c */
 
+enum { RAPID_CALL = 8 }; /* of so many ticks at which a processor is rapid, one calls a thief */
+
 enum { TOKENS_MIN = 1, TOKENS_MAX = 64 };
 
 /* ---------------------------------------------------------------- hogs */
@@ -157,7 +159,9 @@ static void look(struct thrum__processor *processor, int64_t now)
 	watch->looked = now;
 	__atomic_store_n(&processor->rapid, rapid, __ATOMIC_RELAXED);
 	set_tokens(processor, waited);
-	if (waited || (!rapid && thrum__processor_load(processor) > 1))
+	/* Now and then a rapid one, too: who went to sleep while it had nothing looks out again. */
+	bool calls = !rapid || ++watch->rapid_ticks % RAPID_CALL == 0;
+	if (waited || (calls && thrum__processor_load(processor) > 1))
 		thrum__notify(processor->runtime);
 	if (polls == watch->polls && dispatches != watch->dispatches)
 		__atomic_fetch_or(&processor->urgent, THRUM__URGENT_POLL, __ATOMIC_RELAXED);

@@ -127,7 +127,7 @@ struct thrum__processor {
 	struct thrum__watch {           /* the monitor's */
 		uint64_t dispatches, polls, stolen;
 		int64_t looked, since, cpu, cpu_at;
-		uint32_t tokens;
+		uint32_t tokens, rapid_ticks;
 	} watch;
 };
 
