@@ -77,26 +77,4 @@ void thrum__fiber_arrive(struct thrum__fiber *self)
 	(void)self;
 }
 
-#else
-
-void thrum__fiber_create(struct thrum__fiber *fiber, void *bottom, size_t size)
-{
-	(void)fiber, (void)bottom, (void)size;
-}
-
-void thrum__fiber_adopt(struct thrum__fiber *fiber)
-{
-	(void)fiber;
-}
-
-void thrum__fiber_destroy(struct thrum__fiber *fiber)
-{
-	(void)fiber;
-}
-
-void thrum__fiber_unpoison(void *bottom, size_t size)
-{
-	(void)bottom, (void)size;
-}
-
 #endif

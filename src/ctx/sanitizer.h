@@ -45,6 +45,7 @@ struct thrum__fiber {
 };
 #endif
 
+#if defined(THRUM__ASAN) || defined(THRUM__TSAN)
 /* A fiber for a new stack. */
 void thrum__fiber_create(struct thrum__fiber *fiber, void *bottom, size_t size);
 
@@ -57,10 +58,25 @@ void thrum__fiber_destroy(struct thrum__fiber *fiber);
 /* Memory of a stack is about to be used afresh: forget what dead frames left poisoned. */
 void thrum__fiber_unpoison(void *bottom, size_t size);
 
-#if defined(THRUM__ASAN) || defined(THRUM__TSAN)
 void thrum__fiber_leave(struct thrum__fiber *from, struct thrum__fiber *to, bool last);
 void thrum__fiber_arrive(struct thrum__fiber *self);
 #else
+static inline void thrum__fiber_create(struct thrum__fiber *fiber, void *bottom, size_t size)
+{
+	(void)fiber, (void)bottom, (void)size;
+}
+static inline void thrum__fiber_adopt(struct thrum__fiber *fiber)
+{
+	(void)fiber;
+}
+static inline void thrum__fiber_destroy(struct thrum__fiber *fiber)
+{
+	(void)fiber;
+}
+static inline void thrum__fiber_unpoison(void *bottom, size_t size)
+{
+	(void)bottom, (void)size;
+}
 static inline void thrum__fiber_leave(struct thrum__fiber *from, struct thrum__fiber *to, bool last)
 {
 	(void)from, (void)to, (void)last;

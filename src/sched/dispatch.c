@@ -87,6 +87,7 @@ static inline void prefetch(struct thrum__processor *processor)
 	if (soon != NULL) {
 		__builtin_prefetch(soon->ctx.frame);
 		__builtin_prefetch((char *)soon->ctx.frame + THRUM__CACHELINE);
+		__builtin_prefetch((char *)soon->ctx.frame + 2 * THRUM__CACHELINE);
 	}
 	soon = thrum__deque_peek(&processor->deque);
 	if (soon != NULL) {
