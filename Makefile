@@ -48,7 +48,7 @@ SRC_base    := buf.c check.c clock.c error.c lock.c log.c
 SRC_ctx     := ctx.c sanitizer.c slab.c stack.c stack_use.c
 SRC_time    := timer.c
 SRC_sched   := blocking.c census.c claim.c cpus.c deque.c dispatch.c fork.c handoff.c idle.c machine.c \
-	monitor.c overflow.c queue.c runtime.c spawn.c thread.c wait.c
+	monitor.c overflow.c queue.c ready.c runtime.c spawn.c steal.c thread.c wait.c
 SRC_reactor := pollable.c reactor.c
 SRC_sync    := cond.c mutex.c semaphore.c waitgroup.c waitq.c
 SRC_chan    := channel.c
@@ -96,7 +96,7 @@ TEST_replica := engine.c hostile.c model.c mutant_tree.c mutant_visit.c stranger
 
 # The explorer is no layer, but is tested like one.
 TEST_explore := atomic.c engine.c memory.c race.c report.c search.c subject.c sync.c test_claim.c \
-	test_deque.c test_engine.c test_idle.c test_lock.c test_queue.c test_wait.c
+	test_deque.c test_dispatch.c test_engine.c test_handoff.c test_idle.c test_join.c test_lock.c test_queue.c test_wait.c
 
 # What a layer's test binary links besides itself. Every thrum layer's test links the whole libthrum.
 NEEDS_delta   := base
@@ -141,7 +141,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
 WARN_C := -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-prototypes # not for C++
 CPPFLAGS_ALL := -Iinclude -Isrc -I$(B)/gen -D_GNU_SOURCE -DTHRUM_VERSION='"$(VERSION)"'
 CFLAGS_ALL := -std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer \
-	-ftls-model=initial-exec -pthread $(WARN)
+	-fasynchronous-unwind-tables -ftls-model=initial-exec -pthread $(WARN)
 LDFLAGS_ALL := -pthread
 
 ifeq ($(VARIANT),asan)
@@ -229,7 +229,10 @@ $(B)/libthrum.so.$(SOMAJOR) $(B)/libthrum.so: $(B)/libthrum.so.$(VERSION)
 # explorer answers.
 SOURCES_claim := sched/claim.c sched/claim.h
 SOURCES_deque := sched/deque.c
+SOURCES_dispatch := sched/dispatch.c sched/monitor.c sched/ready.c
+SOURCES_handoff := sched/claim.c sched/claim.h sched/handoff.c
 SOURCES_idle  := sched/idle.c
+SOURCES_join  := sched/parker.h sched/spawn.c sched/thread.c sched/wait.c
 SOURCES_lock  := base/lock.c base/lock.h
 SOURCES_queue := sched/queue.c
 SOURCES_wait  := sched/parker.h sched/wait.c
@@ -244,6 +247,7 @@ $(B)/explore/$(1).real.o: test/explore/subject_$(1).c $(STAMP)
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
 	$$(Q)$$(call compile_subject,-DSUBJECT=real -DKIND=$(1))
+	$$(Q)objcopy --localize-hidden $$@
 
 $(B)/gen/explore/$(1).%.stamp: test/explore/mutants/$(1).%.sed $(addprefix src/,$(SOURCES_$(1))) test/explore/mutate
 	@mkdir -p $$(@D)
@@ -254,6 +258,7 @@ $(B)/explore/$(1).%.o: test/explore/subject_$(1).c $(B)/gen/explore/$(1).%.stamp
 	@mkdir -p $$(@D)
 	$$(say) CC $$@
 	$$(Q)$$(call compile_subject,-DSUBJECT=$$* -DKIND=$(1) -I$(B)/gen/explore/$(1).$$*,-w)
+	$$(Q)objcopy --localize-hidden $$@
 endef
 $(foreach s,$(SUBJECTS),$(eval $(call SUBJECT_rules,$(s))))
 
@@ -358,13 +363,20 @@ CROSS_T ?= ctx sched
 CROSS = $(call variant_dir,cross)
 cross_libs = $(abspath $(CROSS))/libs
 
-check-cross: $(addprefix check-cross-,$(filter-out $(ARCH),$(CROSS_ARCHS))) ## CROSS_T="layer …" for AArch64 and RISC-V, emulated
+cross_goals = $(addprefix check-cross-,$(filter-out $(ARCH),$(CROSS_ARCHS)))
+
+check-cross: ## CROSS_T="layer …" for AArch64 and RISC-V, emulated
+	$(Q)tools/dev/bootstrap cross
+	$(Q)set -e; for arch in $(CROSS_ARCHS); do tools/dev/cross-libs $$arch $(cross_libs); done
+	$(Q)$(MAKE) --no-print-directory -j2 -Otarget $(cross_goals)
+
 $(addprefix check-cross-,$(CROSS_ARCHS)): check-cross-%:
 	$(Q)tools/dev/bootstrap cross
 	$(Q)tools/dev/cross-libs $* $(cross_libs)
 	$(Q)PKG_CONFIG_LIBDIR=$(cross_libs)/$*/lib/pkgconfig EMULATOR='qemu-$* -L /usr/$*-linux-gnu' \
 		CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5} $(MAKE) --no-print-directory $(JOBS) \
-		CC=$*-linux-gnu-gcc AR=$*-linux-gnu-ar ARCH=$* B=$(CROSS)/$* T="$(CROSS_T)" check-unit
+		CC=$*-linux-gnu-gcc CXX=$*-linux-gnu-g++ AR=$*-linux-gnu-ar ARCH=$* B=$(CROSS)/$* \
+		CPPFLAGS="-DNO_SQLITE $(CPPFLAGS)" PKG_sched= T="$(CROSS_T)" check-unit
 
 # Compiled as one program the compiler sees through what keeps addresses of thread-local data apart.
 check-lto: ## ctx and sched suites, optimised across files

@@ -103,6 +103,7 @@ static bool grow(void)
 	struct slab *slab = calloc(1, sizeof(*slab)); /* maybe a system call: not under the lock */
 	if (slab == NULL)
 		return false;
+	CHECK((uintptr_t)(slab + 1) >> 48 == 0); /* event_data */
 	thrum__lock(&all.lock);
 	slab->next = all.slabs;
 	all.slabs = slab;
@@ -138,7 +139,7 @@ void thrum__driver_unlock_all(void)
 	thrum__unlock(&all.lock);
 }
 
-/* x86-64 and AArch64 Linux give user space 48-bit addresses unless asked for more. */
+/* Linux gives user space 48-bit addresses unless asked for more, on all our architectures. */
 static uint64_t event_data(const struct thrum__pollable *pollable)
 {
 	return (uint64_t)(uintptr_t)pollable | (uint64_t)pollable->generation << 48;

@@ -148,9 +148,12 @@ int thrum__job_submit(struct thrum__job *job)
 int thrum_blocking(thrum_fn fn, void *arg, void **result)
 {
 	struct call call = {.job.run = run_call, .fn = fn, .arg = arg};
-	if (thrum_self() == NULL) {
+	struct thrum_thread *self = thrum_self();
+	if (self == NULL) {
 		call.result = fn(arg);
 	} else {
+		if (self->runtime->forked) /* before the pool gets a thread there, and fn runs */
+			thrum__fork_abort(self);
 		thrum__wait_init(&call.wait);
 		int err = thrum__job_submit(&call.job);
 		if (err != 0)

@@ -79,8 +79,7 @@ static void slot_set(struct thrum__deque_array *array, int64_t index, void *item
 int thrum__deque_init(struct thrum__deque *deque, size_t capacity, bool alone)
 {
 	CHECK(capacity > 0 && (capacity & (capacity - 1)) == 0);
-	*deque = (struct thrum__deque){
-		.array = array_create((int64_t)capacity), .alone = alone};
+	*deque = (struct thrum__deque){.array = array_create((int64_t)capacity), .alone = alone};
 	return deque->array == NULL ? -ENOMEM : 0;
 }
 
@@ -186,8 +185,8 @@ void *thrum__deque_shift(struct thrum__deque *deque)
 			__atomic_store_n(&deque->top, top + 1, __ATOMIC_RELAXED);
 			return item;
 		}
-		if (__atomic_compare_exchange_n(&deque->top, &top, top + 1, false, __ATOMIC_SEQ_CST,
-			    __ATOMIC_ACQUIRE))
+		if (__atomic_compare_exchange_n(
+			    &deque->top, &top, top + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
 			return item;
 	}
 	return NULL;

@@ -11,11 +11,11 @@
 struct thrum__deque_array;
 
 struct thrum__deque {
-	int64_t top __attribute__((aligned(THRUM__CACHELINE)));	   /* atomic; thieves advance it */
+	int64_t top __attribute__((aligned(THRUM__CACHELINE)));    /* atomic; thieves advance it */
 	int64_t bottom __attribute__((aligned(THRUM__CACHELINE))); /* atomic; the owner's */
-	struct thrum__deque_array *array;			   /* atomic; replaced when full */
+	struct thrum__deque_array *array;                          /* atomic; replaced when full */
 	int64_t seen_top; /* the owner's: what top was when it last looked; never ahead of it */
-	bool alone; /* nobody ever steals: the owner needs no barrier */
+	bool alone;       /* nobody ever steals: the owner needs no barrier */
 };
 
 /* capacity: a power of two. alone: nobody will ever steal. 0 or -ENOMEM. */

@@ -7,24 +7,23 @@
 /*
  * fork.  A child has one OS thread: the one that called. So
  *
- *   from a plain OS thread   all is well: the child may thrum_run. What it needs of the process (free
- *                            lists, the pool for blocking calls) is locked around the fork, so that
- *                            no other thread leaves it half-changed in the child.
- *   from a green thread      its runtime is gone: no workers, no monitor, an epoll shared with the
- *                            parent. The calling thread goes on like one whose processor was taken:
- *                            what does not suspend works, so it may exec, which is what it came
- *                            for. Where it would suspend, it aborts with a line that says why.
+ *   from a plain OS thread   all is well: the child may thrum_run. What it needs of the process
+ * (free lists, the pool for blocking calls) is locked around the fork, so that no other thread
+ * leaves it half-changed in the child. from a green thread      its runtime is gone: no workers, no
+ * monitor, an epoll shared with the parent. The calling thread goes on like one whose processor was
+ * taken: what does not suspend works, so it may exec, which is what it came for. Where it would
+ * suspend, it aborts with a line that says why.
  *
  * Locks in the order of their ranks (HACKING.md).
  */
 
 static void prepare(void)
 {
+	thrum__census_lock_all();
 	thrum__blocking_lock_all();
 	thrum__driver_lock_all();
 	thrum__thread_lock_all();
 	thrum__wait_lock_all();
-	thrum__census_lock_all();
 	thrum__stack_lock_all();
 }
 

@@ -52,6 +52,8 @@ static void *machine_main(void *machine_v)
 	return NULL;
 }
 
+enum { GIVEN = 1, DONE = 2 }; /* bits of a baton */
+
 /* A machine's memory: that of one whose OS thread has ended, or new. Zeroed but for `all`. */
 static struct thrum__machine *machine_memory(struct thrum__runtime *runtime)
 {
@@ -64,7 +66,8 @@ static struct thrum__machine *machine_memory(struct thrum__runtime *runtime)
 	thrum__unlock(&runtime->machine_lock);
 	if (machine != NULL) {
 		struct thrum__machine *all = machine->all;
-		CHECK(pthread_join(machine->os_thread, NULL) == 0);
+		if (!machine->caller)
+			CHECK(pthread_join(machine->os_thread, NULL) == 0);
 		memset(machine, 0, sizeof(*machine));
 		machine->all = all;
 		return machine;
@@ -108,11 +111,20 @@ struct thrum__machine *thrum__machine_create(struct thrum__runtime *runtime, boo
 	machine->waiting = true;
 	machine->claim.state = THRUM__RUNTIME;
 	machine->claim.word = THRUM__CLAIM_TAKEN | runtime->fenced;
+	/* thrum__machines_finish may have been here before it was listed, or before it was wiped.
+	 */
+	thrum__lock(&runtime->machine_lock);
+	if (__atomic_load_n(&runtime->done, __ATOMIC_RELAXED))
+		__atomic_fetch_or(&machine->baton, DONE, __ATOMIC_RELAXED);
+	thrum__unlock(&runtime->machine_lock);
 	machine->caller = true;
 	if (with_thread) {
 		machine->caller = false;
 		if (!start_thread(machine)) {
 			machine->caller = true; /* no OS thread to be joined */
+			thrum__lock(&runtime->machine_lock);
+			machine->gone = true;
+			thrum__unlock(&runtime->machine_lock);
 			return NULL;
 		}
 	}
@@ -121,8 +133,6 @@ struct thrum__machine *thrum__machine_create(struct thrum__runtime *runtime, boo
 }
 
 /* ---------------------------------------------------------------- giving and waiting */
-
-enum { GIVEN = 1, DONE = 2 }; /* bits of a baton */
 
 static void hand(struct thrum__machine *machine, struct thrum__processor *processor,
 	struct thrum_thread *thread, struct thrum_thread *chain)
@@ -155,7 +165,8 @@ static void list_spare(struct thrum__machine *machine)
 {
 	machine->link = machine->runtime->spares;
 	machine->runtime->spares = machine;
-	__atomic_fetch_add(&machine->runtime->spare_count, 1, __ATOMIC_RELAXED); /* read without the lock */
+	__atomic_fetch_add(
+		&machine->runtime->spare_count, 1, __ATOMIC_RELAXED); /* read without the lock */
 }
 
 struct thrum__machine *thrum__spare_take(struct thrum__runtime *runtime)
@@ -202,7 +213,8 @@ static uint32_t wait_baton(struct thrum__machine *machine)
 	struct thrum__runtime *runtime = machine->runtime;
 	uint32_t baton;
 	while ((baton = __atomic_load_n(&machine->baton, __ATOMIC_ACQUIRE)) == 0) {
-		bool surplus = __atomic_load_n(&runtime->spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
+		bool surplus =
+			__atomic_load_n(&runtime->spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
 		int64_t since = thrum_now();
 		thrum__futex_wait(&machine->baton, 0, surplus ? SPARE_PATIENCE : -1);
 		if (surplus && thrum_now() - since >= SPARE_PATIENCE && retire(machine))
@@ -227,8 +239,10 @@ bool thrum__machine_wait(struct thrum__machine *machine)
 		if (machine->kept == NULL)
 			list_spare(machine);
 	}
+	/* Made while the runtime ended, it may have missed the baton that says so. */
+	bool ends = machine->given == NULL && __atomic_load_n(&runtime->done, __ATOMIC_ACQUIRE);
 	thrum__unlock(&runtime->machine_lock);
-	if (!(wait_baton(machine) & GIVEN))
+	if (ends || !(wait_baton(machine) & GIVEN))
 		return false;
 	__atomic_fetch_and(&machine->baton, ~(uint32_t)GIVEN, __ATOMIC_RELAXED);
 	machine->processor = machine->home = machine->given;
@@ -250,8 +264,8 @@ void thrum__machines_finish(struct thrum__runtime *runtime)
 
 /* ---------------------------------------------------------------- taking and passing on */
 
-bool thrum__handoff(struct thrum__processor *processor, struct thrum__machine *from,
-	struct thrum__machine *to)
+bool thrum__handoff(
+	struct thrum__processor *processor, struct thrum__machine *from, struct thrum__machine *to)
 {
 	struct thrum__runtime *runtime = processor->runtime;
 	thrum__lock(&runtime->machine_lock);

@@ -29,9 +29,9 @@
  * machine's `carried` chain, with its wait registered but itself not parked, and switches to the
  * child. If the child ends before it suspends, it switches straight back: no parking, no
  * claiming, no atomics. A turn that comes due is taken on the machine's own stack and leaves the
- * chain as it is (ACT_TURN), unless others are queued. If the child does suspend, or its processor is taken, the chain is published: its
- * members park like others, and find what has come meanwhile. So fork-join goes depth first,
- * and a chain is as long as the recursion is deep.
+ * chain as it is (ACT_TURN), unless others are queued. If the child does suspend, or its processor
+ * is taken, the chain is published: its members park like others, and find what has come meanwhile.
+ * So fork-join goes depth first, and a chain is as long as the recursion is deep.
  */
 
 static _Thread_local struct thrum__machine *current_machine;

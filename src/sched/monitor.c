@@ -12,8 +12,8 @@
 
 /*
  * The monitor: an OS thread for each runtime that looks at every processor once a millisecond
- * while something runs, and sleeps while nothing does. It is what makes the promises of the others hold
- * in the long run:
+ * while something runs, and sleeps while nothing does. It is what makes the promises of the others
+ * hold in the long run:
  *
  *   hogs       a thread that holds its machine for long loses its processor (below)
  *   lone work  that has waited for a tick wakes a thief (dispatch.c)
@@ -26,8 +26,9 @@
  * Hogs.  A processor whose dispatch count stands still and whose machine is in USER is with one
  * green thread in foreign code. If there is something it keeps waiting (queued threads, due timers,
  * descriptors), it is taken:
- *   - after a tick or two, if its OS thread sleeps in the kernel: its processor clock has not moved,
- *     and the kernel says so, too, for on a loaded machine a clock may stand still for other reasons.
+ *   - after a tick or two, if its OS thread sleeps in the kernel: its processor clock has not
+ * moved, and the kernel says so, too, for on a loaded machine a clock may stand still for other
+ * reasons.
  *   - after ten milliseconds otherwise: it computes.
  * The new machine exists before the claim (I2 of handoff.c).
  *
@@ -42,9 +43,9 @@
  * a timer of each machine (the same, and an interrupt for each).
  */
 
-#define TICK	  THRUM_MS
-#define SPIN_NS	  (9 * THRUM_MS) /* seen for so long; a tick passed before it was first seen */
-#define SETTLE_NS THRUM_S	 /* idle for so long: give memory back */
+#define TICK      THRUM_MS
+#define SPIN_NS   (9 * THRUM_MS) /* seen for so long; a tick passed before it was first seen */
+#define SETTLE_NS THRUM_S        /* idle for so long: give memory back */
 
 #define RAPID_NS (THRUM_US / 2) /* between dispatches: see dispatch.c */
 
@@ -119,8 +120,7 @@ static void take(struct thrum__processor *processor, struct thrum__machine *from
 /* The same dispatch as at the last tick. */
 static void check_busy(struct thrum__processor *processor, int64_t now)
 {
-	struct thrum__machine *machine =
-		__atomic_load_n(&processor->machine, __ATOMIC_ACQUIRE);
+	struct thrum__machine *machine = __atomic_load_n(&processor->machine, __ATOMIC_ACQUIRE);
 	if (__atomic_load_n(&machine->claim.state, __ATOMIC_ACQUIRE) != THRUM__USER)
 		return; /* asleep in its driver, say */
 	thrum__timers_fire(processor);
@@ -166,8 +166,7 @@ static void look(struct thrum__processor *processor, int64_t now)
 	watch->dispatches = dispatches;
 	watch->since = now;
 	watch->cpu_at = 0;
-	struct thrum__machine *machine =
-		__atomic_load_n(&processor->machine, __ATOMIC_ACQUIRE);
+	struct thrum__machine *machine = __atomic_load_n(&processor->machine, __ATOMIC_ACQUIRE);
 	if (__atomic_load_n(&machine->claim.state, __ATOMIC_ACQUIRE) == THRUM__USER) {
 		watch->cpu = cpu_time(machine);
 		watch->cpu_at = now;
@@ -189,8 +188,8 @@ static void watch_stopping(struct thrum__runtime *runtime, struct stopping *stop
 	}
 	if (now >= stopping->next_cancel) {
 		thrum__thread_cancel_all(runtime);
-		stopping->pause = stopping->pause < 100 * THRUM_MS ? 2 * stopping->pause
-								   : stopping->pause;
+		stopping->pause =
+			stopping->pause < 100 * THRUM_MS ? 2 * stopping->pause : stopping->pause;
 		stopping->next_cancel = now + stopping->pause;
 	}
 	if (!stopping->reported && runtime->shutdown_report >= 0 &&

@@ -15,11 +15,11 @@
  * are joined -> visitors == 0: no foreign thread is still inside a wake -> everything is freed.
  *
  * When is the last thread gone?  Each processor counts births and ends plainly, so that neither
- * costs an atomic. check_end sums the ends first and the births after: equal sums mean that at some moment in
- * between nobody was alive, and then nobody can have been born since. While stopping, each end
- * checks; an end that did not see `stopping` yet may also not be seen by the check of the first
- * one, and a spawn that did not see it may escape the cancelling: the monitor, which keeps ticking
- * while a runtime stops, repeats both.
+ * costs an atomic. check_end sums the ends first and the births after: equal sums mean that at some
+ * moment in between nobody was alive, and then nobody can have been born since. While stopping,
+ * each end checks; an end that did not see `stopping` yet may also not be seen by the check of the
+ * first one, and a spawn that did not see it may escape the cancelling: the monitor, which keeps
+ * ticking while a runtime stops, repeats both.
  */
 
 enum { MAX_WORKERS = 1024, DEQUE_CAPACITY = 256, DETACHED_MAX = 256 };
@@ -219,7 +219,7 @@ int thrum_run(const struct thrum_config *config, thrum_fn fn, void *arg, void **
 	err = -ENOMEM;
 	struct thrum_attr attr = {.name = "main"};
 	struct thrum_thread *first = thrum__thread_create(
-		runtime, &runtime->processors[0], fn, arg, &attr, "thrum_run", 2);
+		runtime, &runtime->processors[0], fn, arg, &attr, "thrum_run", false);
 	if (first == NULL)
 		goto destroy;
 	runtime->first = first;
@@ -239,7 +239,6 @@ int thrum_run(const struct thrum_config *config, thrum_fn fn, void *arg, void **
 	return 0;
 
 unref_first:
-	thrum__thread_unref(first);
 	thrum__thread_unref(first);
 destroy:
 	runtime_destroy(runtime);

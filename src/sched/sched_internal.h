@@ -34,24 +34,25 @@ struct thrum__runtime;
 struct thrum__machine;
 
 /* What thread->joiner holds besides NULL and a wait. */
-#define THRUM__ENDING ((struct thrum__wait *)1) /* ended; its joiner is being claimed */
-#define THRUM__ENDED  ((struct thrum__wait *)2)
+#define THRUM__ENDING   ((struct thrum__wait *)1) /* ended; its joiner is being claimed */
+#define THRUM__ENDED    ((struct thrum__wait *)2)
+#define THRUM__DETACHED ((struct thrum__wait *)3) /* nobody will join it */
 
 struct thrum_thread {
 	/* What a switch touches, in one cache line. */
 	struct thrum__parker parker;
 	struct thrum__ctx ctx;
-	uintptr_t home;		    /* of its stack (thrum__stack_at), if it has one */
-	struct thrum_thread *link;  /* in the one queue, chain or free list it is in */
-	struct thrum__wait *joiner; /* atomic */
-	uint32_t refs;		    /* atomic; 0: free. May be read at any time */
-	uint16_t cancelled;	    /* atomic */
-	uint16_t shield;	    /* own depth */
+	uintptr_t home;                /* of its stack (thrum__stack_at), if it has one */
+	struct thrum_thread *link;     /* in the one queue, chain or free list it is in */
+	struct thrum__wait *joiner;    /* atomic */
+	uint32_t refs;                 /* atomic; 0: free. May be read at any time */
+	uint16_t cancelled;            /* atomic */
+	uint16_t shield;               /* own depth */
 	struct thrum__machine *pinned; /* NULL: runs anywhere */
 	uint16_t pins, blocking;       /* own depths */
-	uint8_t stack_log2;	       /* of the stack's size */
-	bool started;		       /* has a context to switch to */
-	bool measured;		       /* its stack: thrum__census_end is due */
+	uint8_t stack_log2;            /* of the stack's size */
+	bool started;                  /* has a context to switch to */
+	bool measured;                 /* its stack: thrum__census_end is due */
 	/* The rest. */
 	struct thrum__runtime *runtime; /* atomic; of the last life, maybe gone, while free */
 	thrum_fn fn;
@@ -75,7 +76,7 @@ enum thrum__action {
 /* Written by the processor's machine alone, read by anybody. */
 struct thrum__counters {
 	uint64_t dispatches, polls, sleeps, steals;
-	uint64_t handoffs, capped; /* the monitor's */
+	uint64_t handoffs, capped;                             /* the monitor's */
 	uint64_t rejoined_old, rejoined_idle, rejoined_inject; /* the runtime's */
 };
 
@@ -84,13 +85,16 @@ enum { THRUM__URGENT_POLL = 1, THRUM__URGENT_MAIL = 2, THRUM__URGENT_TRIM = 4 };
 
 struct thrum__processor {
 	struct thrum__deque deque; /* spawned: newest first; thieves: oldest first */
-	struct thrum__deque inbox __attribute__((aligned(THRUM__CACHELINE))); /* woken, yielded: FIFO */
+	struct thrum__deque inbox
+		__attribute__((aligned(THRUM__CACHELINE))); /* woken, yielded: FIFO */
 	struct thrum_thread *slot; /* atomic: the last one woken; only the owner fills it */
-	uint32_t urgent;	   /* atomic: something is due before the next turn */
-	uint32_t countdown;	   /* dispatches until the next turn */
-	uint32_t slot_run;	   /* how often in a row the slot was served */
-	uint32_t tokens;	   /* atomic, lossy: wakes left for lone work until the next tick */
-	bool rapid; /* atomic; the monitor's: it dispatches too fast for stealing to pay */
+	uint32_t urgent;           /* atomic: something is due before the next turn */
+	uint32_t countdown;        /* dispatches until the next turn */
+	uint32_t slot_run;         /* how often in a row the slot was served */
+	uint32_t tokens;           /* atomic, lossy: wakes left for lone work until the next tick */
+	/* atomic; the monitor's: it dispatches too fast for stealing to pay. No neighbour of flags
+	 * that are not atomic: the compiler reads those together. */
+	uint32_t rapid;
 	bool polling; /* inside driver or timers: whoever polls announces what became runnable */
 	bool alone;   /* no other processor: nobody steals */
 	struct thrum__counters counters;
@@ -106,7 +110,7 @@ struct thrum__processor {
 	uint64_t random;
 	int64_t polled_at;
 	int64_t oldest, oldest_since; /* of the deque: its index, when first seen */
-	struct thrum__lookout { /* at a rapid victim, before stealing from it */
+	struct thrum__lookout {       /* at a rapid victim, before stealing from it */
 		struct thrum__processor *victim;
 		int64_t top, since;
 		int64_t pause; /* 0: there is none to look out for */
@@ -119,8 +123,8 @@ struct thrum__processor {
 	int64_t next_timer; /* atomic; written under timer_lock: nothing is due before; INT64_MAX: ever */
 	struct thrum__idler idler;
 	struct thrum__machine *machine; /* atomic; changed under runtime->machine_lock */
-	uint64_t stolen;		/* atomic: lone threads that were stolen from here */
-	struct thrum__watch {		/* the monitor's */
+	uint64_t stolen;                /* atomic: lone threads that were stolen from here */
+	struct thrum__watch {           /* the monitor's */
 		uint64_t dispatches, polls, stolen;
 		int64_t looked, since, cpu, cpu_at;
 		uint32_t tokens;
@@ -130,17 +134,17 @@ struct thrum__processor {
 struct thrum__machine {
 	struct thrum__claim claim;
 	struct thrum__processor *processor; /* NULL: none */
-	struct thrum_thread *current;	    /* NULL: on the machine's own stack */
-	struct thrum_thread *left;	    /* switched away from, not yet published */
-	enum thrum__action action;	    /* ... and what to do with it */
-	bool searching;			    /* counted in idlers.searching */
-	bool detached;			    /* under machine_lock: counted in runtime->detached */
-	struct thrum_thread *turning; /* goes on when the turn is over */
-	struct thrum_thread *carried; /* chain of joiners below the running thread, by link */
+	struct thrum_thread *current;       /* NULL: on the machine's own stack */
+	struct thrum_thread *left;          /* switched away from, not yet published */
+	enum thrum__action action;          /* ... and what to do with it */
+	bool searching;                     /* counted in idlers.searching */
+	bool detached;                      /* under machine_lock: counted in runtime->detached */
+	struct thrum_thread *turning;       /* goes on when the turn is over */
+	struct thrum_thread *carried;       /* chain of joiners below the running thread, by link */
 	struct thrum__exceptions {
 		void *caught;
 		unsigned uncaught;
-	} *exceptions; /* C++'s, of this OS thread; NULL: no C++ in this process */
+	} * exceptions; /* C++'s, of this OS thread; NULL: no C++ in this process */
 	struct thrum__ctx ctx;
 	struct thrum__runtime *runtime;
 	struct thrum__processor *home; /* the last one it had */
@@ -149,12 +153,12 @@ struct thrum__machine {
 	struct thrum__processor *given;
 	struct thrum_thread *given_thread; /* to be run first; NULL: any */
 	struct thrum_thread *given_chain;  /* carried joiners to be published first */
-	struct thrum__machine *link;	   /* in spares */
-	struct thrum__machine *all;	   /* all of the runtime, never shrinks */
-	bool waiting;			   /* under machine_lock: may be given a processor */
-	bool gone;			   /* under machine_lock: its OS thread has ended */
-	bool caller;			   /* of thrum_run: no OS thread of its own */
-	struct thrum_thread *kept;	   /* the pinned thread it runs alone */
+	struct thrum__machine *link;       /* in spares */
+	struct thrum__machine *all;        /* all of the runtime, never shrinks */
+	bool waiting;                      /* under machine_lock: may be given a processor */
+	bool gone;                         /* under machine_lock: its OS thread has ended */
+	bool caller;                       /* of thrum_run: no OS thread of its own */
+	struct thrum_thread *kept;         /* the pinned thread it runs alone */
 	pthread_t os_thread;
 	pid_t os_id;
 	clockid_t clock; /* of its processor time */
@@ -165,10 +169,10 @@ struct thrum__runtime {
 	struct thrum__idlers idlers;
 	uint64_t foreign_born, foreign_ended; /* atomic: by machines without a processor */
 	uint32_t visitors; /* atomic: foreign threads inside a wake of a thread of ours */
-	bool stopping;	   /* atomic: the first thread has returned */
-	bool done;	   /* atomic: the last thread has ended */
-	bool forked;	   /* this is a fork's child: none of the OS threads exist */
-	bool migrate;	   /* debug: hand every yielded and woken thread to another processor */
+	bool stopping;     /* atomic: the first thread has returned */
+	bool done;         /* atomic: the last thread has ended */
+	bool forked;       /* this is a fork's child: none of the OS threads exist */
+	bool migrate;      /* debug: hand every yielded and woken thread to another processor */
 	uint32_t fenced;   /* CLAIM_FENCED, where membarrier is missing */
 	uint8_t stack_log2;
 	int64_t shutdown_report;
@@ -182,7 +186,7 @@ struct thrum__runtime {
 	uint32_t spare_count;
 	uint32_t machine_count, machine_peak; /* atomic: OS threads */
 	uint32_t detached, detached_max;      /* atomic; under machine_lock */
-	struct thrum__counters handed;	      /* atomic: what no processor's machine counts */
+	struct thrum__counters handed;        /* atomic: what no processor's machine counts */
 	sigset_t signals; /* mask of thrum_run's caller, which all machines have */
 	struct {
 		pthread_t os_thread;
@@ -249,8 +253,8 @@ void thrum__spare_put(struct thrum__machine *machine);
  * Takes a processor from a machine in USER for a spare. False: it has entered meanwhile, or the
  * spare is not needed. The monitor alone.
  */
-bool thrum__handoff(struct thrum__processor *processor, struct thrum__machine *from,
-	struct thrum__machine *to);
+bool thrum__handoff(
+	struct thrum__processor *processor, struct thrum__machine *from, struct thrum__machine *to);
 
 /* On a machine's own stack, without a processor: waits for one. False: the runtime is done. */
 bool thrum__machine_wait(struct thrum__machine *machine);
@@ -279,8 +283,13 @@ struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor);
  */
 struct thrum_thread *thrum__dispatch(struct thrum__machine *machine);
 
+/* True if yielding would only come back at once; counts as a dispatch for the turns. */
+bool thrum__yield_is_vain(struct thrum__processor *processor);
+
 /* A turn, for a thread that goes on after it. On the machine's own stack. */
 void thrum__turn(struct thrum__processor *processor);
+
+/* ---------------------------------------------------------------- ready.c */
 
 /* Makes a thread runnable that was parked; it may be gone when this returns. Any OS thread. */
 void thrum__ready(struct thrum_thread *thread);
@@ -294,12 +303,35 @@ void thrum__ready_inject(struct thrum__runtime *runtime, struct thrum_thread *th
 void thrum__mail(struct thrum__processor *processor, struct thrum_thread *thread);
 /* A new or lent thread, to the deque. */
 void thrum__ready_spawned(struct thrum__processor *processor, struct thrum_thread *thread);
-/* True if yielding would only come back at once; counts as a dispatch for the turns. */
-bool thrum__yield_is_vain(struct thrum__processor *processor);
+/* Takes exactly this thread, if it is the newest of the deque. */
+bool thrum__unspawn(struct thrum__processor *processor, struct thrum_thread *thread);
 /* After work was queued where others may take it: wakes an idle processor if nobody searches. */
 void thrum__notify(struct thrum__runtime *runtime);
+void thrum__push_inbox(struct thrum__processor *processor, struct thrum_thread *thread);
+void thrum__push_chain(struct thrum__processor *processor, struct thrum_thread *chain);
+/* Puts a thread, or nothing, into the slot; returns what was in it. */
+struct thrum_thread *thrum__slot_exchange(
+	struct thrum__processor *processor, struct thrum_thread *thread);
+
 /* How many threads are queued there; a snapshot. */
-uint64_t thrum__processor_load(const struct thrum__processor *processor);
+static inline uint64_t thrum__processor_load(const struct thrum__processor *processor)
+{
+	return (uint64_t)thrum__deque_count(&processor->deque) +
+	       (uint64_t)thrum__deque_count(&processor->inbox) +
+	       (__atomic_load_n(&processor->slot, __ATOMIC_RELAXED) != NULL);
+}
+
+static inline bool thrum__is_rapid(const struct thrum__processor *processor)
+{
+	return __atomic_load_n(&processor->rapid, __ATOMIC_RELAXED);
+}
+
+/* ---------------------------------------------------------------- steal.c */
+
+/* Threads of another processor: one is returned, others may come to the inbox. */
+struct thrum_thread *thrum__steal(struct thrum__processor *thief);
+/* Exactly one. */
+struct thrum_thread *thrum__steal_one(struct thrum__processor *thief);
 
 /* ---------------------------------------------------------------- wait.c */
 
@@ -320,16 +352,16 @@ int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *se
 /* processor: NULL: the caller has none. */
 struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	struct thrum__processor *processor, thrum_fn fn, void *arg, const struct thrum_attr *attr,
-	const char *site, uint32_t refs);
+	const char *site, bool detached);
 /* The thread has left its own stack for good. Entered, or on the machine's own stack. */
 void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thread);
 /* The same where the one who joins it is about to run in its place. */
 void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thread *thread);
 void thrum__thread_unref(struct thrum_thread *thread);
-/* Both references, the run's and the handle's, of one that has just ended. Entered. */
-void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_thread *thread);
-/* The run's reference of one that was carried and has ended, but is joined by nobody. Entered. */
-void thrum__thread_unref_late(struct thrum__machine *machine, struct thrum_thread *thread);
+/* The same, entered, for one that was carried and has ended, with its stack. */
+void thrum__thread_unref_local(struct thrum__machine *machine, struct thrum_thread *thread);
+/* One that was carried and has ended lives on: its stack goes. Entered. */
+void thrum__thread_keep(struct thrum__machine *machine, struct thrum_thread *thread);
 /* Gives back the stacks that free threads have kept. */
 void thrum__thread_cool(struct thrum__processor *processor);
 /* Publishes joiners that were carried: they wait like others from now on. */

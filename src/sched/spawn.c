@@ -58,8 +58,8 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 	if (err != 0)
 		return err;
 	thrum__enter(machine);
-	struct thrum_thread *thread = thrum__thread_create(
-		runtime, machine->processor, fn, arg, attr, site, out == NULL ? 1 : 2);
+	struct thrum_thread *thread =
+		thrum__thread_create(runtime, machine->processor, fn, arg, attr, site, out == NULL);
 	if (thread != NULL) {
 		if (out != NULL)
 			*out = thread;
@@ -71,14 +71,20 @@ int thrum_spawn_at(struct thrum_thread **out, thrum_fn fn, void *arg, const stru
 
 /* ---------------------------------------------------------------- join */
 
+/* It is ending: a few instructions more. */
+static void until_ended(const struct thrum_thread *thread)
+{
+	while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
+		sched_yield();
+}
+
 /* The joiner has given up. False: the thread has ended meanwhile, and is through with the wait. */
 static bool unregister(struct thrum_thread *thread, struct thrum__wait *wait)
 {
 	if (__atomic_compare_exchange_n(
 		    &thread->joiner, &wait, NULL, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return true;
-	while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
-		sched_yield();
+	until_ended(thread);
 	return false;
 }
 
@@ -87,20 +93,18 @@ static int wait_end(struct thrum_thread *thread, struct thrum__wait *wait, thrum
 	struct thrum__wait *nobody = NULL;
 	if (!__atomic_compare_exchange_n(
 		    &thread->joiner, &nobody, wait, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		while (__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) != THRUM__ENDED)
-			sched_yield();
+		until_ended(thread);
 		return THRUM__JOINED;
 	}
 	return thrum__wait_park(wait, "join", deadline);
 }
 
-/* Is this child, which nobody has begun, next in our own deque? */
+/* What lies in a deque is never pinned, so the child may. */
 static bool may_carry(const struct thrum__machine *machine, const struct thrum_thread *self,
-	const struct thrum_thread *child, thrum_deadline deadline)
+	thrum_deadline deadline)
 {
-	return thrum__deque_peek(&machine->processor->deque) == child && self->pinned == NULL &&
-	       child->pinned == NULL && !machine->runtime->migrate && deadline != THRUM_NOW &&
-	       !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
+	return self->pinned == NULL && !machine->runtime->migrate &&
+	       deadline != THRUM_NOW && !__atomic_load_n(&self->cancelled, __ATOMIC_ACQUIRE);
 }
 
 /* Others' turn? Takes one that is due without them. False: those that were woken come first. */
@@ -108,7 +112,7 @@ static bool take_turn(struct thrum__machine *machine, struct thrum_thread *self)
 {
 	struct thrum__processor *processor = machine->processor;
 	if (thrum__likely(processor->countdown > 0 &&
-		    __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0))
+			  __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0))
 		return true;
 	/* Nothing here suspends, so it is the same machine and processor afterwards. */
 	thrum__suspend(machine, self, THRUM__ACT_TURN, NULL);
@@ -117,18 +121,17 @@ static bool take_turn(struct thrum__machine *machine, struct thrum_thread *self)
 }
 
 /*
- * Joins by running the child at once. Entered; leaves if it returns true. False: there is no child
- * to run (any more).
+ * Joins a child that nobody has begun and that is next in our own deque by running it at once.
+ * Entered; leaves if it returns true. False: it is not so, or others come first.
  */
 static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	struct thrum_thread *child, void **result, thrum_deadline deadline, int *joined)
 {
 	struct thrum__processor *processor = machine->processor;
-	if (!may_carry(machine, self, child, deadline) || !take_turn(machine, self) ||
-		thrum__deque_peek(&processor->deque) != child || /* the turn may have taken it */
-		thrum__deque_take(&processor->deque) == NULL)
+	if (!may_carry(machine, self, deadline) || !thrum__unspawn(processor, child))
 		return false;
-	if (!child->started && !thrum__thread_start(processor, child)) {
+	if (!take_turn(machine, self) ||
+		(!child->started && !thrum__thread_start(processor, child))) {
 		thrum__ready_spawned(processor, child);
 		return false;
 	}
@@ -136,13 +139,13 @@ static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	thrum__count(&processor->counters.dispatches);
 	struct thrum__wait wait = {.state = THRUM__WAIT_PENDING, .parker = &self->parker};
 	child->joiner = &wait;
-	self->reason = "join";
+	__atomic_store_n(&self->reason, "join", __ATOMIC_RELAXED);
 	*joined = thrum__wait_carried(&machine, self, child, &wait, deadline);
-	self->reason = NULL;
+	__atomic_store_n(&self->reason, NULL, __ATOMIC_RELAXED);
 	if (result != NULL && *joined > 0)
 		*result = child->arg;
 	if (*joined == THRUM__JOINED_CARRIED)
-		thrum__thread_unref_both(machine, child);
+		thrum__thread_unref_local(machine, child);
 	thrum__leave(machine);
 	if (*joined == THRUM__JOINED)
 		thrum__thread_unref(child);
@@ -182,8 +185,12 @@ int thrum_join(struct thrum_thread *thread, void **result, thrum_deadline deadli
 
 void thrum_detach(struct thrum_thread *thread)
 {
-	if (thread != NULL)
-		thrum__thread_unref(thread);
+	struct thrum__wait *nobody = NULL;
+	if (thread == NULL || __atomic_compare_exchange_n(&thread->joiner, &nobody, THRUM__DETACHED,
+				      false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return;
+	until_ended(thread);
+	thrum__thread_unref(thread);
 }
 
 /* ---------------------------------------------------------------- yield */

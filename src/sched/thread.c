@@ -13,16 +13,20 @@
  * already (try_ref) pins the life the thread is in: this is how cancel_all walks all threads
  * without a list that every spawn and end would have to lock.
  *
- * References.  One for the run (until thread_end), one for the handle. At 0 the thread is free.
+ * References.  One for the life, and those of try_ref. The life's is dropped by whoever comes last,
+ * of the end and the handle: a join or a detach. At 0 the thread is free.
  *
- * Ending.  thread_end runs when nothing runs on the thread's stack any more. `joiner` is a word
- * with one joiner's wait in it, and the end:
+ * Ending.  thread_end runs when nothing runs on the thread's stack any more. `joiner` says how far
+ * the two are: NULL, a joiner's wait, DETACHED, or ENDED.
  *
  *   end                                     join
- *   1 old = exchange(joiner, ENDING)        1 compare-and-swap NULL -> wait; failed: it has ended
- *   2 old != NULL: claim it                 2 park
- *   3 joiner = ENDED; claimed: wake it      3 ended by itself (deadline, cancel):
- *                                             compare-and-swap wait -> NULL; failed: wait for ENDED
+ *   1 NULL -> ENDED: done. Otherwise        1 NULL -> wait; failed: it has ended: drop
+ *   2 old = exchange(joiner, ENDING)        2 park; woken: drop
+ *   3 DETACHED: drop. A wait: claim it      3 ended by itself (deadline, cancel): wait -> NULL;
+ *   4 joiner = ENDED; claimed: wake it        failed: wait for ENDED
+ *
+ *                                           detach
+ *                                           1 NULL -> DETACHED; failed: wait for ENDED, drop
  *
  * ENDING says that the end may still look at the joiner's wait, which lies on the joiner's stack:
  * so who gave up stays until it is over, a few instructions.
@@ -31,7 +35,7 @@
  * compared only while the runtime stops (runtime.c).
  */
 
-enum { SLAB = 64, CACHE = 256, BATCH = 32, WARM = 32, ID_BLOCK = 1024 };
+enum { SLAB = 64, CACHE = 2048, BATCH = 64, WARM = 32, ID_BLOCK = 1024 };
 
 struct slab {
 	struct thrum_thread threads[SLAB];
@@ -105,6 +109,7 @@ static struct thrum_thread *take_free(struct thrum__processor *processor)
 			return NULL;
 	struct thrum_thread *thread = processor->free_threads;
 	processor->free_threads = thread->link;
+	__builtin_prefetch(thread->link, 1);
 	processor->free_count--;
 	processor->free_warm -= thread->home != 0;
 	return thread;
@@ -136,16 +141,29 @@ void thrum__thread_cool(struct thrum__processor *processor)
 		}
 }
 
+/* Half of a processor's free threads go to the process. */
+static void shed(struct thrum__processor *processor)
+{
+	struct thrum_thread *first = processor->free_threads, *last = NULL;
+	thrum__thread_cool(processor);
+	for (uint32_t i = 0; i < CACHE / 2; i++) {
+		last = processor->free_threads;
+		processor->free_threads = last->link;
+	}
+	processor->free_count -= CACHE / 2;
+	thrum__lock(&threads.lock);
+	last->link = threads.free;
+	threads.free = first;
+	thrum__unlock(&threads.lock);
+}
+
 /* A thread may have kept its stack: the next one that is spawned runs on it, warm as it is. */
 static void give_local(struct thrum__processor *processor, struct thrum_thread *thread)
 {
-	if (thread->home != 0 &&
-		(processor->free_warm >= WARM || processor->free_count >= CACHE))
+	if (processor->free_count >= CACHE)
+		shed(processor);
+	if (thread->home != 0 && processor->free_warm >= WARM)
 		cool(processor, thread);
-	if (processor->free_count >= CACHE) {
-		give_shared(thread);
-		return;
-	}
 	processor->free_warm += thread->home != 0;
 	thread->link = processor->free_threads;
 	processor->free_threads = thread;
@@ -222,24 +240,22 @@ void thrum__thread_unref(struct thrum_thread *thread)
 		give_free(thread);
 }
 
-void thrum__thread_unref_both(struct thrum__machine *machine, struct thrum_thread *thread)
+void thrum__thread_unref_local(struct thrum__machine *machine, struct thrum_thread *thread)
 {
-	uint32_t both = 2;
-	if (__atomic_compare_exchange_n(&thread->refs, &both, 0, false, __ATOMIC_ACQ_REL,
-		    __ATOMIC_RELAXED)) {
+	uint32_t last = 1;
+	if (__atomic_compare_exchange_n(
+		    &thread->refs, &last, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
 		give_local(machine->processor, thread);
 		return;
 	}
-	/* Somebody else has one, too, and will free it from who knows where. */
+	/* Somebody looks at it, too, and may free it, who knows where. */
 	cool(machine->processor, thread);
-	thrum__thread_unref(thread);
 	thrum__thread_unref(thread);
 }
 
-void thrum__thread_unref_late(struct thrum__machine *machine, struct thrum_thread *thread)
+void thrum__thread_keep(struct thrum__machine *machine, struct thrum_thread *thread)
 {
 	cool(machine->processor, thread);
-	thrum__thread_unref(thread);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -262,14 +278,14 @@ static void count_ended(struct thrum__runtime *runtime, struct thrum__processor 
 
 struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	struct thrum__processor *processor, thrum_fn fn, void *arg, const struct thrum_attr *attr,
-	const char *site, uint32_t refs)
+	const char *site, bool detached)
 {
 	struct thrum_thread *thread = take_free(processor);
 	if (thread == NULL)
 		return NULL;
 	__atomic_store_n(&thread->parker.word, THRUM__RUNNING, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->cancelled, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&thread->joiner, NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&thread->joiner, detached ? THRUM__DETACHED : NULL, __ATOMIC_RELAXED);
 	thread->shield = 0;
 	thread->started = false;
 	thread->stack_log2 = runtime->stack_log2;
@@ -277,7 +293,7 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	thread->arg = arg;
 	thread->name = NULL;
 	thread->site = site;
-	thread->reason = NULL;
+	__atomic_store_n(&thread->reason, NULL, __ATOMIC_RELAXED);
 	thread->pinned = NULL;
 	thread->pins = thread->blocking = 0;
 	if (attr != NULL) {
@@ -291,13 +307,13 @@ struct thrum_thread *thrum__thread_create(struct thrum__runtime *runtime,
 	thread->id = take_id(processor);
 	count_born(runtime, processor);
 	__atomic_store_n(&thread->runtime, runtime, __ATOMIC_RELAXED);
-	__atomic_store_n(&thread->refs, refs, __ATOMIC_RELEASE);
+	__atomic_store_n(&thread->refs, 1, __ATOMIC_RELEASE);
 	return thread;
 }
 
 /* What both ends begin with. */
-static void strip(
-	struct thrum__machine *machine, struct thrum_thread *thread, const struct thrum__stack *stack)
+static void strip(struct thrum__machine *machine, struct thrum_thread *thread,
+	const struct thrum__stack *stack)
 {
 	struct thrum__processor *processor = machine->processor;
 	if (thrum__unlikely(thread->pinned != NULL)) /* ended without unpin */
@@ -331,6 +347,24 @@ static void give_stack(struct thrum__processor *processor, struct thrum__stack *
 	thrum__stack_cache_trim(&cache);
 }
 
+/* Ends a thread that is detached, or that somebody joins. */
+static void settle(struct thrum__machine *machine, struct thrum_thread *thread)
+{
+	struct thrum__wait *joiner =
+		__atomic_exchange_n(&thread->joiner, THRUM__ENDING, __ATOMIC_ACQ_REL);
+	if (joiner == THRUM__DETACHED) {
+		thrum__thread_unref(thread);
+		return;
+	}
+	bool wake = joiner != NULL && thrum__wait_claim(joiner, THRUM__JOINED);
+	__atomic_store_n(&thread->joiner, THRUM__ENDED, __ATOMIC_RELEASE);
+	if (!wake)
+		return;
+	if (machine->processor != NULL)
+		machine->processor->slot_run = 0; /* its joiner is its continuation */
+	thrum__wait_wake(joiner);
+}
+
 void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thread)
 {
 	struct thrum__runtime *runtime = machine->runtime;
@@ -341,16 +375,10 @@ void thrum__thread_end(struct thrum__machine *machine, struct thrum_thread *thre
 	give_stack(machine->processor, &stack);
 	if (first)
 		thrum__runtime_stop(runtime);
-	struct thrum__wait *joiner =
-		__atomic_exchange_n(&thread->joiner, THRUM__ENDING, __ATOMIC_ACQ_REL);
-	bool wake = joiner != NULL && thrum__wait_claim(joiner, THRUM__JOINED);
-	__atomic_store_n(&thread->joiner, THRUM__ENDED, __ATOMIC_RELEASE);
-	if (wake) {
-		if (machine->processor != NULL)
-			machine->processor->slot_run = 0; /* its joiner is its continuation */
-		thrum__wait_wake(joiner);
-	}
-	thrum__thread_unref(thread);
+	struct thrum__wait *nobody = NULL;
+	if (!__atomic_compare_exchange_n(&thread->joiner, &nobody, THRUM__ENDED, false,
+		    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		settle(machine, thread);
 	if (first || __atomic_load_n(&runtime->stopping, __ATOMIC_RELAXED))
 		thrum__runtime_check_end(runtime);
 }
@@ -402,8 +430,8 @@ unsigned thrum__thread_report_all(struct thrum__runtime *runtime)
 			struct thrum_thread *thread = &slab->threads[i];
 			if (!try_ref(thread))
 				continue;
-			bool ended = __atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) ==
-				     THRUM__ENDED;
+			bool ended =
+				__atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE) == THRUM__ENDED;
 			if (__atomic_load_n(&thread->runtime, __ATOMIC_RELAXED) == runtime &&
 				!ended && ++count <= REPORT_MAX)
 				report(thread);

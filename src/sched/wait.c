@@ -346,8 +346,8 @@ int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *se
 	if (returned && when == THRUM_FOREVER) {
 		wait->state = THRUM__JOINED_CARRIED;
 	} else if (!returned || !thrum__wait_claim(wait, THRUM__JOINED_CARRIED)) {
-		if (returned) /* the deadline was faster, and the end has dropped no reference */
-			thrum__thread_unref_late(*machine, child);
+		if (returned) /* the deadline was faster */
+			thrum__thread_keep(*machine, child);
 		*machine = park_until(*machine, self, wait);
 	}
 	if (when != THRUM_FOREVER)
@@ -382,9 +382,9 @@ int thrum__wait_park(struct thrum__wait *wait, const char *reason, thrum_deadlin
 	if (!wait->parker->green)
 		return park_os_thread(wait->parker, wait, deadline);
 	struct thrum_thread *self = thrum__parker_thread(wait->parker);
-	self->reason = reason;
+	__atomic_store_n(&self->reason, reason, __ATOMIC_RELAXED); /* reports read it */
 	int result = park_thread(self, wait, deadline);
-	self->reason = NULL;
+	__atomic_store_n(&self->reason, NULL, __ATOMIC_RELAXED);
 	return result;
 }
 

@@ -350,12 +350,10 @@ START_TEST(the_memory_of_a_burst_falls_back_after_a_trim)
 	memset(stacks, 1, BURST * sizeof(stacks[0]));
 	bool known = !space_costs_memory();
 	size_t before = resident_pages(), count = 0;
-	for (; count < BURST; count++) {
-		/* Where a guard needs a mapping of its own there are not so many. */
-		if (thrum__stack_get(&cache, thrum__stack_size(0), &stacks[count]) != 0)
-			break;
-		end_of(stacks[count])[-1] = 1;
-	}
+	/* An emulator is slow at it, and guards that need mappings of their own are not so many. */
+	while (count < (known ? BURST : BURST / 10) &&
+		thrum__stack_get(&cache, thrum__stack_size(0), &stacks[count]) == 0)
+		end_of(stacks[count++])[-1] = 1;
 	ck_assert_uint_ge(count, BURST / 10);
 	ck_assert_uint_ge(resident_pages(), before + count);
 	put_all(stacks, count);

@@ -20,7 +20,8 @@
  * decided by the histories of all, because each step notes its place in the order of its location,
  * lock or fence. So two executions that reach the same set of histories have the same future, and
  * the second one stops there. Histories only grow: there are no cycles. (A collision of the 64-bit
- * hash would hide a state; with a million states that is one chance in ten million.)
+ * hash would hide a state: with a million states, less than one chance in ten million.) What a
+ * scenario notes on the side must follow from what its threads have seen, too.
  *
  * Findings.  The scenario's own checks; a data race (race.c); a CHECK or ASSERT in the source; all
  * threads blocked, which is what a lost wakeup looks like; an execution without end.
@@ -28,6 +29,10 @@
  * Limits.  Code between two steps is one unit: a compiler that reorders is not modelled, only the
  * machine. A load never returns what is stored later (load buffering), and stores to one location
  * take effect in the order they are executed: memory.c says why we can do without.
+ *
+ * Files.  search.c: choices and states. memory.c, atomic.c: the memory model. race.c: plain
+ * accesses. sync.c: locks, futexes, spinning, allocation. report.c: traces. subject_*.c: sources of
+ * the library under test; in mutants/, the same with one fault each, all of which must be found.
  *
  * Tests.  test_engine.c: the litmus tests of the memory model, each with exactly the outcomes it
  * must have, and planted races and deadlocks.

@@ -10,7 +10,7 @@
  * A view says, of each thread, up to which of its steps, and of each location, up to which of its
  * messages, something is known.
  */
-enum { VIEW = 128, MAX_LOCATIONS = VIEW - EXPLORE_THREADS, MAX_MESSAGES = 120, MAX_GLANCES = 8 };
+enum { VIEW = 128, MAX_LOCATIONS = VIEW - EXPLORE_THREADS, MAX_MESSAGES = 120, MAX_GLANCES = 32 };
 
 struct view {
 	int16_t at[VIEW];

@@ -18,15 +18,27 @@
 #define thrum__runtime_stop(runtime)            CHECK(!"stopped")
 #define thrum__runtime_check_end(runtime)       CHECK(!"stopping")
 
+/* As in dispatch.c. */
+#define thrum__unspawn(processor, thread)                      \
+	(thrum__deque_peek(&(processor)->deque) == (thread) && \
+		thrum__deque_take(&(processor)->deque) != NULL)
+
+#include "sched/deque.c"
+
+#define grow thread_grow /* two files, two of them */
 #include "sched/spawn.c"
 #include "sched/thread.c"
 #include "sched/wait.c"
 #include "time/timer.c"
 
-static struct join_subject variant = {.join = thrum_join,
+static struct join_subject variant = {.deque_init = thrum__deque_init,
+	.deque_push = thrum__deque_push,
+	.join = thrum_join,
 	.detach = thrum_detach,
 	.end = thrum__thread_end,
 	.end_carried = thrum__thread_end_carried,
 	.cancel = thrum_cancel,
+	.cancel_in = thrum__thread_cancel_in,
+	.free_list = &threads.free,
 	.fire = thrum__timers_fire};
 SUBJECT_REGISTER(variant)

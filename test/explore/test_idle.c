@@ -54,14 +54,14 @@ static const struct play {
 		.first = NONE,
 		.works = 1,
 		.work = {{NONE, NONE}},
-		.most = 100000,
+		.most = 40000,
 		.random = 20000},
 	{.name = "two machines, a parent that waits for its child",
 		.machines = 2,
 		.first = 0,
 		.works = 2,
 		.work = {{1, 1}, {NONE, NONE}},
-		.most = 100000,
+		.most = 40000,
 		.random = 20000},
 	{.name = "two machines, two submissions, one waits for the other",
 		.machines = 2,
@@ -70,8 +70,8 @@ static const struct play {
 		.first = NONE,
 		.works = 2,
 		.work = {{NONE, 1}, {NONE, NONE}},
-		.most = 100000,
-		.random = 30000},
+		.most = 40000,
+		.random = 20000},
 	{.name = "two machines, a parent that waits for its child, and a mail",
 		.machines = 2,
 		.submitters = 1,
@@ -79,8 +79,8 @@ static const struct play {
 		.first = 1,
 		.works = 3,
 		.work = {{NONE, NONE}, {2, 2}, {NONE, NONE}},
-		.most = 100000,
-		.random = 30000},
+		.most = 40000,
+		.random = 20000},
 };
 
 static const struct play without_a_second_look = {.name = "without a second look",
@@ -288,6 +288,8 @@ static void check(void *unused)
 
 /* ---------------------------------------------------------------- tests */
 
+enum { MUTANT_MOST = 5000, MUTANT_RANDOM = 20000 }; /* executions for each play */
+
 static struct explore_scenario scenario_of(const struct play *of)
 {
 	play = of;
@@ -325,9 +327,9 @@ START_TEST(a_mutant_is_found)
 	subject = (const struct idle_subject *)subject_mutant("idle", _i);
 	for (size_t i = 0; i < thrum__countof(plays); i++) {
 		struct explore_scenario scenario = scenario_of(&plays[i]);
-		struct explore_result result = explore_all(&scenario, play->most);
-		if (!result.found && play->random > 0)
-			result = explore_random(&scenario, 1, play->random);
+		struct explore_result result = explore_all(&scenario, MUTANT_MOST);
+		if (!result.found)
+			result = explore_random(&scenario, 1, MUTANT_RANDOM);
 		if (!result.found)
 			continue;
 		subject_say(&subject->subject, play->name, &result);

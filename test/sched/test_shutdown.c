@@ -43,7 +43,11 @@ static void *in_mutex(void *arg)
 static void *in_cond(void *arg)
 {
 	struct ending *ending = arg;
-	must(thrum_mutex_lock(&ending->cond_mutex, THRUM_FOREVER) == 0);
+	int err = thrum_mutex_lock(&ending->cond_mutex, THRUM_FOREVER);
+	if (err != 0) {
+		must(err == -ECANCELED); /* it was contended, and the end has begun */
+		return arg;
+	}
 	must(thrum_cond_wait(&ending->cond, &ending->cond_mutex, THRUM_FOREVER) == -ECANCELED);
 	thrum_mutex_unlock(&ending->cond_mutex);
 	return arg;

@@ -1,2 +1,2 @@
 # The end is told before it is through with the joiner's wait.
-/^void thrum__thread_end(/,/^}/ s/THRUM__ENDING, __ATOMIC_ACQ_REL/THRUM__ENDED, __ATOMIC_ACQ_REL/
+/^static void settle/,/^}/ s/THRUM__ENDING, __ATOMIC_ACQ_REL/THRUM__ENDED, __ATOMIC_ACQ_REL/

@@ -1,0 +1,2 @@
+# M4 of idle.c is left out.
+/^static void idle(/,/^}/ s/!work_visible(processor)/true/
