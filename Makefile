@@ -79,7 +79,7 @@ TEST_time    := test_timer.c
 TEST_sched   := behave.c bystanders.c hogs.c test_blocking.c test_census.c test_cxx.cc \
 	test_deque.c test_dispatch.c test_errno.c test_fairness.c test_fork.c test_handoff.c \
 	test_idle.c test_memory.c test_overflow.c test_pin.c test_rejoin.c test_report.c \
-	test_runtimes.c test_shutdown.c test_thread.c
+	test_runtimes.c test_shutdown.c test_stress.c test_thread.c
 TEST_reactor := test_loop.c test_pollable.c
 TEST_sync    := test_cond.c test_mutex.c test_semaphore.c test_waitgroup.c test_waitq.c
 TEST_chan    := test_channel.c test_channel_storm.c test_try_race.c

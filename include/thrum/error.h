@@ -39,7 +39,7 @@ enum thrum_error {
 };
 
 /*
- * Text for a code, such as "connection refused" or "end of stream".
+ * Text for a code, such as "Connection refused" or "end of stream".
  * code: any value a thrum call returned. Returns a constant string, never NULL.
  * Context: any thread. Suspends: never. Since: 0.1.
  */

@@ -66,10 +66,11 @@ THRUM_NODISCARD THRUM_API int thrum_run(
  * spawning under a lock is safe; another worker may run it at once, with *out already set.
  * out: gives a handle, to be ended by thrum_join or thrum_detach; NULL detaches at once.
  * attr: NULL for the defaults; borrowed for the call (its name for the thread's life).
- * Returns 0, -ENOMEM (also if stack_size is beyond all memory), -EINVAL (a reserved field is not
- * zero), THRUM_ENORUNTIME, -ECANCELED (the runtime is shutting down and takes no more).
- * On failure fn never runs and the caller keeps arg.
- * Context: green thread. Suspends: never. What came before the call happens before fn.
+ * Returns 0, -ENOMEM (also if stack_size is beyond all memory), -EINVAL (an unknown flag, or a
+ * reserved field is not zero), THRUM_ENORUNTIME, -ECANCELED (the runtime is shutting down and takes
+ * no more). On failure fn never runs and the caller keeps arg. The child gets its stack when it
+ * first runs; should there be no memory for one then, it waits until another thread gives one back.
+ * Context: green thread. Suspends: never, but with THRUM_CHILD_FIRST. What came before the call happens before fn.
  * Since: 0.1.
  */
 #define thrum_spawn(out, fn, arg) thrum_spawn_at((out), (fn), (arg), NULL, THRUM_SITE_)
@@ -78,7 +79,8 @@ THRUM_NODISCARD THRUM_API int thrum_spawn_at(struct thrum_thread **out, thrum_fn
 	const struct thrum_attr *attr, const char *site);
 
 /*
- * Waits for a green thread to end and takes its handle.
+ * Waits for a green thread to end and takes its handle. A child of the caller's that nobody has
+ * begun yet is run at once, in the caller's place: so fork-join code goes depth first.
  * result: NULL or where fn's return value goes.
  * Returns 0 (the handle is gone), or -ETIMEDOUT, -ECANCELED (the handle stays the caller's),
  * -EDEADLK (a thread joining itself).

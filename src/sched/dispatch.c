@@ -64,7 +64,8 @@ static struct thrum_thread *take_local(struct thrum__processor *processor)
 	struct thrum_thread *thread = take_slot(processor);
 	if (thread != NULL)
 		return thread;
-	if (processor->countdown & 1) {
+	/* After a turn, with an even one, the inbox: else code that seldom comes here may starve it. */
+	if (processor->countdown % 2 == 0) {
 		thread = thrum__deque_shift(&processor->inbox);
 		return thread != NULL ? thread : thrum__deque_take(&processor->deque);
 	}
@@ -100,9 +101,8 @@ static inline void prefetch(struct thrum__processor *processor)
 bool thrum__yield_is_vain(struct thrum__processor *processor)
 {
 	struct thrum__runtime *runtime = processor->runtime;
-	if (processor->countdown == 0 || thrum__processor_load(processor) > 0 ||
-		thrum__queue_count(&runtime->inject) > 0 || runtime->migrate ||
-		__atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0)
+	if (thrum__turn_due(processor) || thrum__processor_load(processor) > 0 ||
+		thrum__queue_count(&runtime->inject) > 0 || runtime->migrate)
 		return false;
 	processor->countdown--;
 	thrum__count(&processor->counters.dispatches);
@@ -111,7 +111,7 @@ bool thrum__yield_is_vain(struct thrum__processor *processor)
 
 struct thrum_thread *thrum__dispatch_fast(struct thrum__processor *processor)
 {
-	if (processor->countdown == 0 || __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0)
+	if (thrum__turn_due(processor))
 		return NULL;
 	struct thrum_thread *thread = take_local(processor);
 	if (thread == NULL)
@@ -264,9 +264,7 @@ struct thrum_thread *thrum__dispatch(struct thrum__machine *machine)
 	for (;;) {
 		struct thrum_thread *thread = processor->next;
 		processor->next = NULL;
-		if (thread == NULL &&
-			(processor->countdown == 0 ||
-				__atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0))
+		if (thread == NULL && thrum__turn_due(processor))
 			thread = turn(processor);
 		else
 			processor->countdown -= processor->countdown > 0;

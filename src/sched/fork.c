@@ -45,7 +45,9 @@ static void in_child(void)
 	if (machine == NULL)
 		return;
 	machine->runtime->forked = true;
-	__atomic_fetch_or(&machine->claim.word, THRUM__CLAIM_TAKEN, __ATOMIC_RELAXED);
+	/* The monitor may just have asked for it, and nobody would wait for its answer in vain. */
+	__atomic_store_n(&machine->claim.word, THRUM__CLAIM_TAKEN | machine->runtime->fenced,
+		__ATOMIC_RELAXED);
 }
 
 static void init(void)

@@ -65,11 +65,13 @@ static struct thrum__machine *machine_memory(struct thrum__runtime *runtime)
 		machine->gone = false;
 	thrum__unlock(&runtime->machine_lock);
 	if (machine != NULL) {
-		struct thrum__machine *all = machine->all;
 		if (!machine->caller)
 			CHECK(pthread_join(machine->os_thread, NULL) == 0);
+		thrum__lock(&runtime->machine_lock); /* others go along the list */
+		struct thrum__machine *all = machine->all;
 		memset(machine, 0, sizeof(*machine));
 		machine->all = all;
+		thrum__unlock(&runtime->machine_lock);
 		return machine;
 	}
 	size_t size = sizeof(*machine) + THRUM__CACHELINE - 1;
@@ -245,9 +247,11 @@ bool thrum__machine_wait(struct thrum__machine *machine)
 	if (ends || !(wait_baton(machine) & GIVEN))
 		return false;
 	__atomic_fetch_and(&machine->baton, ~(uint32_t)GIVEN, __ATOMIC_RELAXED);
+	thrum__lock(&runtime->machine_lock); /* a claim may be on its way, and needs the word */
 	machine->processor = machine->home = machine->given;
 	machine->given = NULL;
 	__atomic_store_n(&machine->claim.word, runtime->fenced, __ATOMIC_RELAXED);
+	thrum__unlock(&runtime->machine_lock);
 	return true;
 }
 
@@ -273,7 +277,7 @@ bool thrum__handoff(
 		     thrum__claim_take(&from->claim);
 	if (taken) {
 		struct thrum_thread *chain = from->carried;
-		from->carried = NULL;
+		__atomic_store_n(&from->carried, NULL, __ATOMIC_RELAXED);
 		from->detached = true;
 		__atomic_store_n(&runtime->detached, runtime->detached + 1, __ATOMIC_RELAXED);
 		hand(to, processor, NULL, chain);
@@ -282,6 +286,30 @@ bool thrum__handoff(
 	if (taken)
 		thrum__futex_wake(&to->baton, 1);
 	return taken;
+}
+
+/* The processor that a machine holds, or NULL. Under machine_lock. */
+static struct thrum__processor *held_by(const struct thrum__machine *machine)
+{
+	struct thrum__runtime *runtime = machine->runtime;
+	for (unsigned i = 0; i < runtime->count; i++)
+		if (runtime->processors[i].machine == machine)
+			return &runtime->processors[i];
+	return NULL;
+}
+
+void thrum__deliver(struct thrum__machine *machine, struct thrum_thread *thread)
+{
+	struct thrum__runtime *runtime = machine->runtime;
+	if (thrum__machine_pass(machine, thread->pinned, thread))
+		return;
+	thrum__lock(&runtime->machine_lock);
+	struct thrum__processor *processor = held_by(thread->pinned);
+	thrum__unlock(&runtime->machine_lock);
+	if (processor != NULL)
+		thrum__mail(processor, thread);
+	else /* on its way to waiting */
+		thrum__ready_yielded(machine->processor, thread);
 }
 
 bool thrum__machine_pass(
@@ -342,19 +370,22 @@ static void detach(struct thrum__machine *machine)
 	struct thrum__machine *spare = NULL;
 	if (__atomic_load_n(&runtime->detached, __ATOMIC_RELAXED) < runtime->detached_max)
 		spare = thrum__spare_take(runtime);
-	if (spare == NULL) {
-		__atomic_fetch_add(&runtime->handed.capped, 1, __ATOMIC_RELAXED);
-		return; /* the monitor may have more luck */
-	}
-	struct thrum_thread *chain = machine->carried;
-	machine->carried = NULL;
 	thrum__lock(&runtime->machine_lock);
-	let_go(machine);
-	machine->detached = true;
-	__atomic_store_n(&runtime->detached, runtime->detached + 1, __ATOMIC_RELAXED);
-	hand(spare, processor, NULL, chain);
+	bool may = spare != NULL && runtime->detached < runtime->detached_max;
+	if (may) {
+		let_go(machine);
+		machine->detached = true;
+		__atomic_store_n(&runtime->detached, runtime->detached + 1, __ATOMIC_RELAXED);
+		hand(spare, processor, NULL, machine->carried);
+		__atomic_store_n(&machine->carried, NULL, __ATOMIC_RELAXED);
+	} else if (spare != NULL) {
+		list_spare(spare);
+	}
 	thrum__unlock(&runtime->machine_lock);
-	thrum__futex_wake(&spare->baton, 1);
+	if (may)
+		thrum__futex_wake(&spare->baton, 1);
+	else /* the monitor may have more luck */
+		__atomic_fetch_add(&runtime->handed.capped, 1, __ATOMIC_RELAXED);
 }
 
 void thrum_blocking_begin(void)

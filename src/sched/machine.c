@@ -148,11 +148,11 @@ static struct thrum_thread *pick(
 	if (machine->carried != NULL) {
 		struct thrum_thread *chain = machine->carried;
 		if (action == THRUM__ACT_EXIT) {
-			machine->carried = chain->link;
+			__atomic_store_n(&machine->carried, chain->link, __ATOMIC_RELAXED);
 			machine->action = THRUM__ACT_RETURN;
 			return chain;
 		}
-		machine->carried = NULL;
+		__atomic_store_n(&machine->carried, NULL, __ATOMIC_RELAXED);
 		thrum__publish_chain(processor, chain);
 	}
 	/* The end of the first thread is a long story, and a pinned one's machine is its own. */
@@ -268,8 +268,7 @@ static struct thrum_thread *next_thread(struct thrum__machine *machine)
 	struct thrum_thread *thread = thrum__dispatch(machine);
 	if (thread == NULL || thread->pinned == NULL || thread->pinned == machine)
 		return thread;
-	if (!thrum__machine_pass(machine, thread->pinned, thread))
-		thrum__ready_yielded(processor, thread); /* its machine is on its way to waiting */
+	thrum__deliver(machine, thread);
 	return NULL;
 }
 

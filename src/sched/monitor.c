@@ -25,10 +25,10 @@
  *
  * Hogs.  A processor whose dispatch count stands still and whose machine is in USER is with one
  * green thread in foreign code. If there is something it keeps waiting (queued threads, due timers,
- * descriptors), it is taken:
+ * descriptors, joiners that are carried), it is taken:
  *   - after a tick or two, if its OS thread sleeps in the kernel: its processor clock has not
- * moved, and the kernel says so, too, for on a loaded machine a clock may stand still for other
- * reasons.
+ *     moved, and the kernel says so, too, for on a loaded machine a clock may stand still for
+ *     other reasons.
  *   - after ten milliseconds otherwise: it computes.
  * The new machine exists before the claim (I2 of handoff.c).
  *
@@ -48,6 +48,8 @@
 #define SETTLE_NS THRUM_S        /* idle for so long: give memory back */
 
 #define RAPID_NS (THRUM_US / 2) /* between dispatches: see dispatch.c */
+
+enum { RAPID_CALL = 8 }; /* of so many ticks at which a processor is rapid, one calls a thief */
 
 enum { TOKENS_MIN = 1, TOKENS_MAX = 64 };
 
@@ -78,9 +80,12 @@ static bool runnable(const struct thrum__machine *machine)
 	return name_end == NULL || strlen(name_end) < 3 || name_end[2] == 'R';
 }
 
-static bool keeps_waiting(struct thrum__processor *processor, int64_t now)
+static bool keeps_waiting(
+	struct thrum__processor *processor, const struct thrum__machine *machine, int64_t now)
 {
-	return thrum__processor_load(processor) > 0 ||
+	/* A joiner that is carried sees its deadline, or that it is cancelled, only when published. */
+	return __atomic_load_n(&machine->carried, __ATOMIC_RELAXED) != NULL ||
+	       thrum__processor_load(processor) > 0 ||
 	       thrum__queue_count(&processor->runtime->inject) > 0 ||
 	       thrum__queue_count(&processor->mail) > 0 ||
 	       __atomic_load_n(&processor->next_timer, __ATOMIC_RELAXED) <= now ||
@@ -124,7 +129,7 @@ static void check_busy(struct thrum__processor *processor, int64_t now)
 	if (__atomic_load_n(&machine->claim.state, __ATOMIC_ACQUIRE) != THRUM__USER)
 		return; /* asleep in its driver, say */
 	thrum__timers_fire(processor);
-	if (keeps_waiting(processor, now) && is_hog(processor, machine, now))
+	if (keeps_waiting(processor, machine, now) && is_hog(processor, machine, now))
 		take(processor, machine);
 }
 
@@ -154,7 +159,9 @@ static void look(struct thrum__processor *processor, int64_t now)
 	watch->looked = now;
 	__atomic_store_n(&processor->rapid, rapid, __ATOMIC_RELAXED);
 	set_tokens(processor, waited);
-	if (waited || (!rapid && thrum__processor_load(processor) > 1))
+	/* Now and then a rapid one, too: who went to sleep while it had nothing looks out again. */
+	bool calls = !rapid || ++watch->rapid_ticks % RAPID_CALL == 0;
+	if (waited || (calls && thrum__processor_load(processor) > 1))
 		thrum__notify(processor->runtime);
 	if (polls == watch->polls && dispatches != watch->dispatches)
 		__atomic_fetch_or(&processor->urgent, THRUM__URGENT_POLL, __ATOMIC_RELAXED);

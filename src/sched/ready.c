@@ -21,7 +21,8 @@
  * back to who joins it. Such a processor calls nobody, and its work is not visible. But under a
  * pile of small threads the oldest may be the root of a large part of the work. So an idle machine
  * looks out: it sleeps for a tenth of a millisecond, and longer and longer, and what is still the
- * oldest of the same deque then, it takes.
+ * oldest of the same deque then, it takes. Who sleeps for good is called by the monitor now and
+ * then.
  *
  * A yielded thread is not a submission: there is no more work than before. It wakes a thief only
  * if it sees, without a fence, that one sleeps; the monitor's tick covers what that misses.

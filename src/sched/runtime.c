@@ -92,6 +92,7 @@ static int processor_init(struct thrum__runtime *runtime, unsigned index)
 	thrum__random_bytes(&processor->random, sizeof(processor->random));
 	processor->alone = runtime->count == 1;
 	processor->countdown = 1;
+	processor->oldest = -1;
 	int err = thrum__deque_init(&processor->deque, DEQUE_CAPACITY, runtime->count == 1);
 	if (err == 0)
 		err = thrum__deque_init(&processor->inbox, DEQUE_CAPACITY, runtime->count == 1);

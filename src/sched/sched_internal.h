@@ -127,7 +127,7 @@ struct thrum__processor {
 	struct thrum__watch {           /* the monitor's */
 		uint64_t dispatches, polls, stolen;
 		int64_t looked, since, cpu, cpu_at;
-		uint32_t tokens;
+		uint32_t tokens, rapid_ticks;
 	} watch;
 };
 
@@ -140,7 +140,7 @@ struct thrum__machine {
 	bool searching;                     /* counted in idlers.searching */
 	bool detached;                      /* under machine_lock: counted in runtime->detached */
 	struct thrum_thread *turning;       /* goes on when the turn is over */
-	struct thrum_thread *carried;       /* chain of joiners below the running thread, by link */
+	struct thrum_thread *carried;       /* atomic; joiners below the running thread, by link */
 	struct thrum__exceptions {
 		void *caught;
 		unsigned uncaught;
@@ -266,6 +266,12 @@ bool thrum__machine_wait(struct thrum__machine *machine);
 bool thrum__machine_pass(
 	struct thrum__machine *machine, struct thrum__machine *to, struct thrum_thread *thread);
 
+/*
+ * Brings a pinned thread to its machine, with the processor of the caller, or, where that machine runs
+ * others for want of OS threads, by mail.
+ */
+void thrum__deliver(struct thrum__machine *machine, struct thrum_thread *thread);
+
 /* On a machine's own stack, detached: makes its last thread runnable elsewhere. */
 void thrum__rejoin(struct thrum__machine *machine, struct thrum_thread *thread);
 
@@ -285,6 +291,13 @@ struct thrum_thread *thrum__dispatch(struct thrum__machine *machine);
 
 /* True if yielding would only come back at once; counts as a dispatch for the turns. */
 bool thrum__yield_is_vain(struct thrum__processor *processor);
+
+/* Is a turn due before anything else may be dispatched? */
+static inline bool thrum__turn_due(const struct thrum__processor *processor)
+{
+	return processor->countdown == 0 ||
+	       __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) != 0;
+}
 
 /* A turn, for a thread that goes on after it. On the machine's own stack. */
 void thrum__turn(struct thrum__processor *processor);

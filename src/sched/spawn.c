@@ -38,9 +38,14 @@ static struct thrum__machine *launch(
 		thrum__ready_spawned(processor, thread);
 		return machine;
 	}
+	if (thrum__turn_due(processor)) { /* or a chain of such children would starve all others */
+		thrum__ready_spawned(processor, thread);
+		return thrum__suspend(machine, self, THRUM__ACT_YIELD, NULL);
+	}
 	/* The chain below, if any, waits for us: it must not be taken for the child's. */
 	thrum__publish_chain(processor, machine->carried);
-	machine->carried = NULL;
+	__atomic_store_n(&machine->carried, NULL, __ATOMIC_RELAXED);
+	processor->countdown--;
 	thrum__count(&processor->counters.dispatches);
 	return thrum__suspend(machine, self, THRUM__ACT_LEND, thread);
 }
@@ -111,8 +116,7 @@ static bool may_carry(const struct thrum__machine *machine, const struct thrum_t
 static bool take_turn(struct thrum__machine *machine, struct thrum_thread *self)
 {
 	struct thrum__processor *processor = machine->processor;
-	if (thrum__likely(processor->countdown > 0 &&
-			  __atomic_load_n(&processor->urgent, __ATOMIC_RELAXED) == 0))
+	if (thrum__likely(!thrum__turn_due(processor)))
 		return true;
 	/* Nothing here suspends, so it is the same machine and processor afterwards. */
 	thrum__suspend(machine, self, THRUM__ACT_TURN, NULL);
@@ -138,7 +142,7 @@ static bool run_child(struct thrum__machine *machine, struct thrum_thread *self,
 	processor->countdown--;
 	thrum__count(&processor->counters.dispatches);
 	struct thrum__wait wait = {.state = THRUM__WAIT_PENDING, .parker = &self->parker};
-	child->joiner = &wait;
+	__atomic_store_n(&child->joiner, &wait, __ATOMIC_RELAXED);
 	__atomic_store_n(&self->reason, "join", __ATOMIC_RELAXED);
 	*joined = thrum__wait_carried(&machine, self, child, &wait, deadline);
 	__atomic_store_n(&self->reason, NULL, __ATOMIC_RELAXED);

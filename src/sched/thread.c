@@ -331,7 +331,8 @@ void thrum__thread_end_carried(struct thrum__machine *machine, struct thrum_thre
 	struct thrum__stack stack = thrum__stack_at(thread->home);
 	strip(machine, thread, &stack);
 	thrum__fiber_unpoison(stack.base, stack.size);
-	thread->joiner = THRUM__ENDED; /* its joiner, which runs now, is the only one to look */
+	/* Its joiner, which runs now, is the only one to look, but for reports. */
+	__atomic_store_n(&thread->joiner, THRUM__ENDED, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&machine->runtime->stopping, __ATOMIC_RELAXED))
 		thrum__runtime_check_end(machine->runtime);
 }

@@ -339,7 +339,7 @@ int thrum__wait_carried(struct thrum__machine **machine, struct thrum_thread *se
 	if (when != THRUM_FOREVER)
 		deadline_arm((*machine)->processor, &deadline, wait, when);
 	self->link = (*machine)->carried;
-	(*machine)->carried = self;
+	__atomic_store_n(&(*machine)->carried, self, __ATOMIC_RELAXED);
 	*machine = thrum__suspend(*machine, self, THRUM__ACT_CARRY, child);
 	bool returned = (*machine)->action == THRUM__ACT_RETURN;
 	/* Of a wait without a deadline nobody else knows but the child. */

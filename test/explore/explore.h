@@ -46,7 +46,8 @@ struct explore_result explore_replay(
 
 /*
  * The usual test of a scenario: depth first within `most`, then random; prints what was done, and
- * the whole story if something was found. The seed is THRUM_SEED or the clock.
+ * the whole story if something was found. The seed is THRUM_SEED or the clock; THRUM_EXPLORE=n in
+ * the environment does n times as much (with CK_DEFAULT_TIMEOUT in seconds to match).
  */
 struct explore_result explore(
 	const struct explore_scenario *scenario, uint64_t most, uint64_t random);

@@ -89,7 +89,11 @@ struct explore_result explore(
 	uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)thrum_now();
 	if (schedule != NULL)
 		return explore_replay(scenario, schedule, stdout);
-	if (explore_is_partial()) {
+	const char *times = getenv("THRUM_EXPLORE");
+	if (times != NULL) {
+		most *= strtoull(times, NULL, 0);
+		random *= strtoull(times, NULL, 0);
+	} else if (explore_is_partial()) {
 		most = (most + PART - 1) / PART;
 		random = (random + PART - 1) / PART;
 	}

@@ -306,7 +306,7 @@ static struct explore_scenario scenario_of(int i)
 		.check = check};
 }
 
-enum { MOST = 60000, RANDOM = 5000 };
+enum { MOST = 160000, RANDOM = 5000 };
 
 START_TEST(a_join_returns_and_the_thread_is_freed_once)
 {

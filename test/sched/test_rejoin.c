@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <time.h>
+
+#include "sched/sched_internal.h"
 
 /* Hogs that lost their processor: how many there may be, how they come back, and what gets lost. */
 
@@ -232,6 +235,169 @@ START_TEST(a_hog_comes_back_by_any_call_that_suspends)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- where to */
+
+/*
+ * Seen from inside, for from outside one place is like another: a hog comes back to the processor
+ * it came from if that is idle, else to another idle one, else it waits in the queue that all look
+ * at. Which are idle is arranged by further hogs, which keep theirs as long as nothing else is to
+ * do. That may go otherwise, and an idle one may wake for a reason of its own: there are attempts.
+ */
+enum place { OLD, IDLE, INJECT };
+
+struct place_scene {
+	enum place place;
+	struct thrum__runtime *runtime;
+	const struct thrum__processor *old;
+	const struct thrum__processor *held[8]; /* by which hog */
+	bool end;
+	int next, holding;
+	bool as_meant;
+};
+
+static uint32_t idle_processors(const struct place_scene *scene)
+{
+	return __atomic_load_n(&scene->runtime->idlers.count, __ATOMIC_ACQUIRE);
+}
+
+static uint64_t came_back_to(const struct place_scene *scene, enum place place)
+{
+	struct thrum__counters counters = thrum__runtime_counters(scene->runtime);
+	return place == OLD    ? counters.rejoined_old
+	       : place == IDLE ? counters.rejoined_idle
+			       : counters.rejoined_inject;
+}
+
+static void *hold_processor(void *arg)
+{
+	struct place_scene *scene = arg;
+	int index = count_up(&scene->next) - 1;
+	scene->held[index] = thrum__machine_self()->processor;
+	count_up(&scene->holding);
+	while (!flag_get(&scene->end))
+		;
+	return NULL;
+}
+
+/* Detached: has as many processors held as it takes, and sees whether they are the right ones. */
+static bool arrange(struct place_scene *scene)
+{
+	int count = (int)scene->runtime->count;
+	int hogs = scene->place == OLD ? 0 : scene->place == IDLE ? 1 : count;
+	for (int i = 0; i < hogs; i++)
+		start_alone(hold_processor, scene);
+	while (count_get(&scene->holding) < hogs ||
+		idle_processors(scene) != (uint32_t)(count - hogs))
+		if (__atomic_load_n(&scene->runtime->detached, __ATOMIC_ACQUIRE) > 1)
+			return false; /* two came to one processor, and it was taken from the first
+				       */
+	return scene->place != IDLE || scene->held[0] == scene->old;
+}
+
+static void *come_back_to_place(void *arg)
+{
+	struct place_scene *scene = arg;
+	scene->runtime = thrum__machine_self()->runtime;
+	scene->old = thrum__machine_self()->processor;
+	thrum_blocking_begin(); /* with more than one worker nothing else would make it sure */
+	must(__atomic_load_n(&scene->runtime->detached, __ATOMIC_ACQUIRE) == 1);
+	bool arranged = arrange(scene);
+	uint64_t before = came_back_to(scene, scene->place);
+	thrum_blocking_end();
+	scene->as_meant = arranged && came_back_to(scene, scene->place) == before + 1;
+	flag_set(&scene->end);
+	return NULL;
+}
+
+static void come_back_to(enum place place, unsigned workers)
+{
+	for (int i = 0; i < 100; i++) {
+		struct place_scene scene = {.place = place};
+		run_on(workers, come_back_to_place, &scene);
+		if (scene.as_meant)
+			return;
+	}
+	ck_abort_msg("it never came back to where it should");
+}
+
+START_TEST(a_hog_comes_back_to_the_processor_it_came_from_if_that_is_idle)
+{
+	come_back_to(OLD, worker_counts[_i]);
+}
+END_TEST
+
+START_TEST(a_hog_comes_back_to_another_idle_processor_if_its_own_is_not)
+{
+	come_back_to(IDLE, 2);
+}
+END_TEST
+
+START_TEST(a_hog_that_finds_no_processor_idle_waits_for_one)
+{
+	come_back_to(INJECT, worker_counts[_i]);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- no OS thread to be had */
+
+static void *hog_for_a_while(void *arg)
+{
+	for (int64_t end = thrum_now() + 20 * THRUM_MS; thrum_now() < end;)
+		;
+	thrum_blocking_begin();
+	usleep(2000);
+	thrum_blocking_end();
+	thrum_pin();
+	thrum_yield();
+	thrum_unpin();
+	count_up(arg);
+	return arg;
+}
+
+enum { SCARCE = 6 };
+
+/* With room for no further stack of an OS thread. */
+static void *hog_in_scarcity(void *arg)
+{
+	long pages = 0;
+	struct thrum_thread *threads[SCARCE];
+	struct rlimit before, limit;
+	FILE *statm = fopen("/proc/self/statm", "re");
+	if (!must(statm != NULL && fscanf(statm, "%ld", &pages) == 1))
+		return NULL;
+	fclose(statm);
+	for (int i = 0; i < SCARCE; i++)
+		threads[i] = start(hog_for_a_while, arg);
+	must(getrlimit(RLIMIT_AS, &before) == 0);
+	limit = before;
+	limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (4 << 20);
+	must(setrlimit(RLIMIT_AS, &limit) == 0);
+	pthread_t none;
+	must(pthread_create(&none, NULL, hog_for_a_while, NULL) == EAGAIN);
+	for (int i = 0; i < SCARCE; i++)
+		must(finish(threads[i]) == arg);
+	must(setrlimit(RLIMIT_AS, &before) == 0);
+	/* Now there are some again: this ends only if others run meanwhile. */
+	struct scene scene;
+	scene_init(&scene);
+	add_hogs(&scene, hold_read, (int)thrum_workers());
+	start_hogs(&scene);
+	while (hogs_begun(&scene) < scene.count)
+		thrum_yield();
+	end_hogs(&scene);
+	join_hogs(&scene);
+	scene_fini(&scene);
+	return arg;
+}
+
+START_TEST(where_no_os_thread_is_to_be_had_a_hog_keeps_its_worker_and_nothing_is_lost)
+{
+	int ended = 0;
+	run_on(worker_counts[_i], hog_in_scarcity, &ended);
+	ck_assert_int_eq(ended, SCARCE);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- descriptors */
 
 struct reading {
@@ -440,6 +606,17 @@ Suite *suite_rejoin(void)
 	tcase_add_loop_test(hogs, the_first_thread_may_return_while_detached, 0, n);
 	tcase_add_loop_test(hogs, a_detached_hog_learns_that_it_was_cancelled, 0, n);
 	tcase_add_loop_test(hogs, a_hog_comes_back_by_any_call_that_suspends, 0, n);
+	tcase_add_loop_test(
+		hogs, a_hog_comes_back_to_the_processor_it_came_from_if_that_is_idle, 0, n);
+	tcase_add_test(hogs, a_hog_comes_back_to_another_idle_processor_if_its_own_is_not);
+	tcase_add_loop_test(hogs, a_hog_that_finds_no_processor_idle_waits_for_one, 0, n);
+#if defined(THRUM__ASAN) || defined(THRUM__TSAN)
+	/* Shadow memory knows no limit. */
+	(void)where_no_os_thread_is_to_be_had_a_hog_keeps_its_worker_and_nothing_is_lost;
+#else
+	tcase_add_loop_test(hogs,
+		where_no_os_thread_is_to_be_had_a_hog_keeps_its_worker_and_nothing_is_lost, 0, n);
+#endif
 	tcase_add_loop_test(hogs, a_detached_hog_waits_for_descriptors_like_any_other_thread, 0, n);
 	tcase_add_loop_test(hogs, hand_offs_while_everybody_steals_lose_nothing, 0, n);
 	tcase_add_loop_test(hogs, hand_offs_without_membarrier_lose_nothing, 0, n);

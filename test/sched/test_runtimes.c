@@ -433,6 +433,13 @@ static void *a_bit_of_everything(void *arg)
 	close(fds[1]);
 	for (int i = 0; i < 20; i++)
 		finish(threads[i]);
+	bool ran = false;
+	start_alone(raise_flag, &ran);
+	thrum_blocking_begin();
+	while (!flag_get(&ran))
+		sched_yield();
+	thrum_blocking_end();
+	thrum_pin(); /* and so to the end */
 	for (int i = 0; i < 20; i++)
 		start_alone(nap_if_left_alone, arg);
 	thrum_yield();
