@@ -379,8 +379,9 @@ $(addprefix check-cross-,$(CROSS_ARCHS)): check-cross-%:
 		CPPFLAGS="-DNO_SQLITE $(CPPFLAGS)" PKG_sched= T="$(CROSS_T)" check-unit
 
 # Compiled as one program the compiler sees through what keeps addresses of thread-local data apart.
-check-lto: ## ctx and sched suites, optimised across files
-	$(Q)$(MAKE) --no-print-directory $(JOBS) VARIANT=lto B=$(call variant_dir,lto) T="ctx sched" check-unit
+# These runs are also those without membarrier, with which all others are.
+check-lto: ## ctx and sched suites, optimised across files and without membarrier
+	$(Q)THRUM_NO_MEMBARRIER=1 $(MAKE) --no-print-directory $(JOBS) VARIANT=lto B=$(call variant_dir,lto) T="ctx sched" check-unit
 
 build-tests: all $(TEST_FILES) $(addprefix $(B)/fuzz/,$(FUZZERS))
 

@@ -40,7 +40,8 @@ struct thrum_attr {
 /*
  * The child runs at once, in the caller's place, and the caller goes where other workers may steal
  * it: for fork-join code that wants to go depth first without waiting for the join. Then
- * thrum_spawn may suspend. Ignored for a pinned caller.
+ * thrum_spawn may suspend. Now and then, when it is others' turn, they come first, and the child is
+ * an ordinary one. Ignored for a pinned caller.
  */
 #define THRUM_CHILD_FIRST 1u
 

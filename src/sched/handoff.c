@@ -215,8 +215,9 @@ static uint32_t wait_baton(struct thrum__machine *machine)
 	struct thrum__runtime *runtime = machine->runtime;
 	uint32_t baton;
 	while ((baton = __atomic_load_n(&machine->baton, __ATOMIC_ACQUIRE)) == 0) {
-		bool surplus =
-			__atomic_load_n(&runtime->spare_count, __ATOMIC_RELAXED) > SPARES_KEPT;
+		/* The caller cannot end: it would wake in vain, again and again. */
+		bool surplus = !machine->caller && __atomic_load_n(&runtime->spare_count,
+							   __ATOMIC_RELAXED) > SPARES_KEPT;
 		int64_t since = thrum_now();
 		thrum__futex_wait(&machine->baton, 0, surplus ? SPARE_PATIENCE : -1);
 		if (surplus && thrum_now() - since >= SPARE_PATIENCE && retire(machine))

@@ -31,7 +31,8 @@
  * claiming, no atomics. A turn that comes due is taken on the machine's own stack and leaves the
  * chain as it is (ACT_TURN), unless others are queued. If the child does suspend, or its processor
  * is taken, the chain is published: its members park like others, and find what has come meanwhile.
- * So fork-join goes depth first, and a chain is as long as the recursion is deep.
+ * So fork-join goes depth first, and a chain is as long as the recursion is deep. A child that
+ * computes for long is a hog like any other (monitor.c), or its joiner would not hear of a deadline.
  */
 
 static _Thread_local struct thrum__machine *current_machine;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <thrum/poll.h>
 
 /*
@@ -391,6 +392,52 @@ START_TEST(an_endless_chain_of_children_that_go_first_leaves_timers_their_turn)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- without further OS threads */
+
+enum { ANOTHER_USER = 54321, SHORT_OF_THREADS = 8 };
+
+static void *get_on_pinned(void *arg)
+{
+	thrum_pin();
+	pid_t os_id = gettid();
+	for (int i = 0; i < 50; i++) {
+		if (i % 3 == 0)
+			must(thrum_sleep(50 * THRUM_US) == 0);
+		else
+			thrum_yield();
+		must(gettid() == os_id);
+	}
+	thrum_unpin();
+	return arg;
+}
+
+static void *pin_many(void *arg)
+{
+	struct thrum_thread *threads[SHORT_OF_THREADS];
+	for (int i = 0; i < SHORT_OF_THREADS; i++)
+		threads[i] = start(get_on_pinned, arg);
+	for (int i = 0; i < SHORT_OF_THREADS; i++)
+		must(finish(threads[i]) == arg);
+	return arg;
+}
+
+/* A user of whom the kernel counts the OS threads. False: there are none to be had for us. */
+static bool become_limited(rlim_t os_threads_max)
+{
+	const struct rlimit limit = {os_threads_max, os_threads_max};
+	return geteuid() == 0 && setrlimit(RLIMIT_NPROC, &limit) == 0 && setuid(ANOTHER_USER) == 0;
+}
+
+START_TEST(pinned_threads_get_on_where_no_further_os_thread_is_to_be_had)
+{
+	unsigned workers = worker_counts[_i];
+	if (!become_limited(workers + 1)) /* and the monitor */
+		return;
+	int thing;
+	must(run_on(workers, pin_many, &thing) == &thing);
+}
+END_TEST
+
 Suite *suite_stress(void)
 {
 	Suite *suite = suite_create("sched/stress");
@@ -405,6 +452,12 @@ Suite *suite_stress(void)
 	tcase_add_loop_test(tcase, a_join_can_be_cancelled_though_the_child_computes, 0,
 		WORKER_COUNTS);
 	tcase_add_test(tcase, an_endless_chain_of_children_that_go_first_leaves_timers_their_turn);
+#if !defined(THRUM__TSAN) && !defined(THRUM__ASAN) /* which have threads of their own */
+	tcase_add_loop_test(tcase, pinned_threads_get_on_where_no_further_os_thread_is_to_be_had, 0,
+		WORKER_COUNTS);
+#else
+	(void)pinned_threads_get_on_where_no_further_os_thread_is_to_be_had;
+#endif
 	tcase_set_timeout(tcase, 20);
 	suite_add_tcase(suite, tcase);
 	return suite;
