@@ -5,11 +5,11 @@
  * A future may be polled by any executor, on threads that know no runtime, so there is one clock
  * for the whole process: an OS thread, started by the first timer and gone after a while without
  * any, that sleeps until the earliest deadline and wakes wakers. Green threads' own deadlines do
- * not come here: they lie in the scheduler's heaps.
+ * not come here: they lie in the scheduler's wheels.
  *
  * Invariants
- *   [I1] The heap, `ticking`, and the waker and node of every timer in the heap, are under `lock`.
- *   [I2] A timer in the heap implies ticking: the thread leaves only with an empty heap, and says
+ *   [I1] The wheel, `ticking`, and the waker and node of every timer in the wheel, are under `lock`.
+ *   [I2] A timer in the wheel implies ticking: the thread leaves only with an empty wheel, and says
  *        so under the lock.
  *   [I3] The thread takes node and waker out under the lock and wakes after it: a timer that has
  *        been dropped is not touched, and a waker may drop or poll the timer.
@@ -28,11 +28,11 @@ enum { IDLE_SECONDS = 5 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t earlier; /* there is a new earliest deadline; set up with the first thread */
-static struct thrum__timer_heap heap;
+static struct thrum__wheel wheel;
 static bool ticking;
 
 _Static_assert(sizeof(struct thrum__timer) <= sizeof(((struct thrum_future_timer *)0)->node_),
-	"the public struct has room for the heap's node");
+	"the public struct has room for the wheel's node");
 
 static inline struct thrum__timer *node_of(struct thrum_future_timer *timer)
 {
@@ -50,14 +50,14 @@ static struct thrum_waker take_waker(struct thrum_future_timer *timer)
 /* Under the lock: sleeps until there may be something to do; false if the clock is not wanted. */
 static bool sleep_until_next(void)
 {
-	int64_t next = thrum__timer_next(&heap);
+	int64_t next = thrum__timer_next(&wheel);
 	bool idle = next == INT64_MAX;
 
 	if (idle)
 		next = thrum_now() + IDLE_SECONDS * THRUM_S;
 	struct timespec until = {next / THRUM_S, next % THRUM_S};
 	int result = pthread_cond_timedwait(&earlier, &lock, &until);
-	return !idle || result != ETIMEDOUT || thrum__timer_next(&heap) != INT64_MAX;
+	return !idle || result != ETIMEDOUT || thrum__timer_next(&wheel) != INT64_MAX;
 }
 
 static void *tick(void *arg)
@@ -67,7 +67,7 @@ static void *tick(void *arg)
 	pthread_setname_np(pthread_self(), "thrum-clock");
 	pthread_mutex_lock(&lock);
 	do {
-		while ((due = thrum__timer_pop_due(&heap, thrum_now())) != NULL) {
+		while ((due = thrum__timer_pop_due(&wheel, thrum_now())) != NULL) {
 			struct thrum_waker waker = take_waker(
 				thrum__container_of(due, struct thrum_future_timer, node_));
 			pthread_mutex_unlock(&lock);
@@ -116,14 +116,14 @@ static int arm(struct thrum_future_timer *timer)
 {
 	struct thrum__timer *node = node_of(timer);
 
-	if (node->armed)
+	if (thrum__timer_armed(node))
 		return 0;
 	int result = start_ticking();
 	if (result < 0)
 		return result;
 	node->when = timer->deadline_;
-	bool first = node->when < thrum__timer_next(&heap);
-	thrum__timer_add(&heap, node);
+	bool first = node->when < thrum__timer_next(&wheel);
+	thrum__timer_add(&wheel, node);
 	if (first)
 		pthread_cond_signal(&earlier);
 	return 0;
@@ -154,7 +154,7 @@ static void timer_drop(struct thrum_future *self)
 		thrum__container_of(self, struct thrum_future_timer, future);
 
 	pthread_mutex_lock(&lock);
-	thrum__timer_remove(&heap, node_of(timer));
+	thrum__timer_remove(&wheel, node_of(timer));
 	struct thrum_waker old = take_waker(timer);
 	pthread_mutex_unlock(&lock);
 	thrum_waker_drop(old);

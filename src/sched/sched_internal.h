@@ -119,8 +119,8 @@ struct thrum__processor {
 	/* Others' */
 	struct thrum__queue mail __attribute__((aligned(THRUM__CACHELINE))); /* sent here by name */
 	struct thrum__lock timer_lock;
-	struct thrum__timer_heap timers;
-	int64_t next_timer; /* atomic; written under timer_lock: the earliest, or INT64_MAX */
+	struct thrum__wheel timers;
+	int64_t next_timer; /* atomic; written under timer_lock: nothing is due before; INT64_MAX: ever */
 	struct thrum__idler idler;
 	struct thrum__machine *machine; /* atomic; changed under runtime->machine_lock */
 	uint64_t stolen;                /* atomic: lone threads that were stolen from here */

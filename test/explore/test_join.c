@@ -18,7 +18,7 @@
  */
 
 enum role { NOBODY, JOINER, CHILD, CLOCK, CANCELLER, TAKER, WALKER };
-enum { DEADLINE = 5, LATER = 10 };
+enum { DEADLINE = 5, LATER = 2 << THRUM__TICK_SHIFT }; /* less than a tick, more than one */
 
 enum carried {
 	NOT,      /* the child runs elsewhere */

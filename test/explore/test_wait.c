@@ -17,7 +17,7 @@
  */
 
 enum role { NOBODY, GREEN, GREEN_TIMED, OS, OS_TIMED, WAKER, CANCELLER, CLOCK };
-enum { DEADLINE = 5, LATER = 10 };
+enum { DEADLINE = 5, LATER = 2 << THRUM__TICK_SHIFT }; /* less than a tick, more than one */
 
 static const struct cast {
 	const char *name;
