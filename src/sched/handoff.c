@@ -332,12 +332,20 @@ bool thrum__machine_pass(
 	return waits;
 }
 
+/* Counted before the thread can run, for it may look. */
+static void count_rejoin(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
 /* Publishes a thread to one idle processor. False: it is not idle. */
-static bool rejoin_at(struct thrum__processor *processor, struct thrum_thread *thread)
+static bool rejoin_at(
+	struct thrum__processor *processor, struct thrum_thread *thread, uint64_t *counter)
 {
 	if (!thrum__idler_call(&processor->runtime->idlers, &processor->idler))
 		return false;
-	/* Called, it looks at its mail when it wakes: nobody else may wake it before we do. */
+	count_rejoin(counter);
+	/* Called, it looks at its mail when it wakes, at the latest by this wake. */
 	thrum__queue_push(&processor->mail, thread);
 	__atomic_fetch_or(&processor->urgent, THRUM__URGENT_MAIL, __ATOMIC_SEQ_CST);
 	thrum__driver_wake(processor->driver);
@@ -347,17 +355,13 @@ static bool rejoin_at(struct thrum__processor *processor, struct thrum_thread *t
 void thrum__rejoin(struct thrum__machine *machine, struct thrum_thread *thread)
 {
 	struct thrum__runtime *runtime = machine->runtime;
-	if (rejoin_at(machine->home, thread)) {
-		__atomic_fetch_add(&runtime->handed.rejoined_old, 1, __ATOMIC_RELAXED);
+	struct thrum__counters *handed = &runtime->handed;
+	if (rejoin_at(machine->home, thread, &handed->rejoined_old))
 		return;
-	}
-	for (unsigned i = 0; i < runtime->count; i++) {
-		if (!rejoin_at(&runtime->processors[i], thread))
-			continue;
-		__atomic_fetch_add(&runtime->handed.rejoined_idle, 1, __ATOMIC_RELAXED);
-		return;
-	}
-	__atomic_fetch_add(&runtime->handed.rejoined_inject, 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < runtime->count; i++)
+		if (rejoin_at(&runtime->processors[i], thread, &handed->rejoined_idle))
+			return;
+	count_rejoin(&handed->rejoined_inject);
 	thrum__ready_inject(runtime, thread);
 }
 
