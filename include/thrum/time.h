@@ -36,7 +36,8 @@ THRUM_API int64_t thrum_now(void);
 THRUM_API thrum_deadline thrum_after(int64_t ns);
 
 /*
- * Sleeps until the deadline. Returns 0 when it has come, -ECANCELED if the calling green
+ * Sleeps until the deadline: never shorter; by design up to 66 us longer, or a thousandth of a long
+ * sleep, so that what is due together wakes together. Returns 0 when it has come, -ECANCELED if the calling green
  * thread was cancelled first. THRUM_NOW returns at once.
  * Context: green thread or OS thread. Suspends: may. Since: 0.1.
  */
