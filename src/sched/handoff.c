@@ -98,8 +98,9 @@ static bool start_thread(struct thrum__machine *machine)
 	pthread_attr_t attr;
 	CHECK(pthread_attr_init(&attr) == 0);
 	/* Whoever creates it, it takes the signals that its runtime's first machine takes. */
-	CHECK(pthread_attr_setsigmask_np(&attr, &machine->runtime->signals) == 0);
-	int err = pthread_create(&machine->os_thread, &attr, machine_main, machine);
+	int err = pthread_attr_setsigmask_np(&attr, &machine->runtime->signals);
+	if (err == 0) /* else it is memory that there is none of */
+		err = pthread_create(&machine->os_thread, &attr, machine_main, machine);
 	pthread_attr_destroy(&attr);
 	return err == 0;
 }
