@@ -34,30 +34,42 @@ static inline bool space_costs_memory(void)
 	return pages[1] > pages[0] + 1000;
 }
 
-static inline void *test_wait_for_end(void *fd)
+struct test_waiter {
+	int end[2], begun[2]; /* pipes */
+};
+
+static inline void *test_wait_for_end(void *arg)
 {
-	char byte;
-	return read(*(int *)fd, &byte, 1) == 0 ? fd : NULL;
+	struct test_waiter *waiter = (struct test_waiter *)arg;
+	char byte = 0;
+	return write(waiter->begun[1], &byte, 1) == 1 && read(waiter->end[0], &byte, 1) == 0 ? arg
+											      : NULL;
 }
 
 /* False where the child of a process that has several OS threads can start none. */
 static inline bool child_starts_threads(void)
 {
-	int fds[2], status = -1;
+	struct test_waiter waiter;
+	int status = -1;
+	char byte;
 	pthread_t thread;
-	if (pipe(fds) != 0 || pthread_create(&thread, NULL, test_wait_for_end, &fds[0]) != 0)
+	if (pipe(waiter.end) != 0 || pipe(waiter.begun) != 0 ||
+		pthread_create(&thread, NULL, test_wait_for_end, &waiter) != 0 ||
+		read(waiter.begun[0], &byte, 1) != 1) /* beginning, it may hold locks */
 		return false;
 	pid_t child = fork();
 	if (child == 0) {
-		close(fds[1]);
-		_exit(pthread_create(&thread, NULL, test_wait_for_end, &fds[0]) == 0 &&
+		close(waiter.end[1]);
+		_exit(pthread_create(&thread, NULL, test_wait_for_end, &waiter) == 0 &&
 					pthread_join(thread, NULL) == 0
 				? 0
 				: 1);
 	}
-	close(fds[1]);
+	close(waiter.end[1]);
 	pthread_join(thread, NULL);
-	close(fds[0]);
+	close(waiter.end[0]);
+	close(waiter.begun[0]);
+	close(waiter.begun[1]);
 	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
