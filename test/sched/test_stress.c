@@ -268,7 +268,7 @@ START_TEST(storms_in_several_runtimes_do_not_disturb_each_other)
 	struct storm storms[3];
 	pthread_t threads[3];
 	for (int i = 0; i < 3; i++) {
-		storms[i] = storm_new(worker_counts[i], &seed);
+		storms[i] = storm_new(worker_counts[i % WORKER_COUNTS], &seed);
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, storm_run, &storms[i]), 0);
 	}
 	for (int i = 0; i < 3; i++)
