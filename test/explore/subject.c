@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "subject.h"
 
+#include <check.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -51,10 +52,21 @@ int subject_mutants(const char *kind)
 	return count;
 }
 
-void subject_say(
-	const struct subject *mutant, const char *scenario, const struct explore_result *result)
+bool subject_exposed(const struct subject *mutant, const struct explore_scenario *scenario,
+	uint64_t most, uint64_t random)
 {
-	printf("%s.%s: %s: %s (execution %llu)\n", mutant->kind, mutant->name, scenario,
-		result->why, (unsigned long long)result->executions);
+	struct explore_result result = explore_all(scenario, most);
+	if (!result.found && random > 0)
+		result = explore_random(scenario, 1, random);
+	if (!result.found)
+		return false;
+	printf("%s.%s: %s: %s (execution %llu)\n", mutant->kind, mutant->name, scenario->name,
+		result.why, (unsigned long long)result.executions);
 	fflush(stdout);
+	return true;
+}
+
+void subject_survives(const struct subject *mutant)
+{
+	ck_abort_msg("nothing is wrong with the mutant %s", mutant->name);
 }

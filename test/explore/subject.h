@@ -25,9 +25,15 @@ struct subject *subject_real(const char *kind);
 struct subject *subject_mutant(const char *kind, int index);
 int subject_mutants(const char *kind);
 
-/* Prints how a mutant was found. */
-void subject_say(
-	const struct subject *mutant, const char *scenario, const struct explore_result *result);
+/*
+ * Explores a scenario with a mutant: at most `most` executions depth first, then `random` ones at
+ * random. True: it found what is wrong, and said so.
+ */
+bool subject_exposed(const struct subject *mutant, const struct explore_scenario *scenario,
+	uint64_t most, uint64_t random);
+
+/* No scenario has exposed it: fails the test. */
+void subject_survives(const struct subject *mutant);
 
 #define SUBJECT_TEXT_(a) #a
 #define SUBJECT_TEXT(a)  SUBJECT_TEXT_(a)

@@ -159,13 +159,10 @@ START_TEST(a_mutant_is_found)
 	deque = (const struct deque_subject *)subject_mutant("deque", _i);
 	for (int i = 0; i < SCRIPTS; i++) {
 		struct explore_scenario scenario = scenario_of(i);
-		struct explore_result result = explore_all(&scenario, scripts[i].most);
-		if (!result.found)
-			continue;
-		subject_say(&deque->subject, scripts[i].name, &result);
-		return;
+		if (subject_exposed(&deque->subject, &scenario, scripts[i].most, 0))
+			return;
 	}
-	ck_abort_msg("nothing is wrong with the mutant %s", deque->subject.name);
+	subject_survives(&deque->subject);
 }
 END_TEST
 
